@@ -1,0 +1,41 @@
+//! Andon: machines in over MQTT and Modbus, ONNX models on the box, alerts out.
+//!
+//! This file is the map of the house. Modules stand in layer order, imports go strictly
+//! downward, and `tests/layers.rs` holds them to it. Read [`pipeline`] next.
+
+// Layer 0: the vocabulary. Plain data, no I/O.
+pub mod asset;
+pub mod health;
+pub mod ledger;
+pub mod message;
+pub mod sample;
+pub mod settings;
+pub mod tag;
+pub mod time;
+pub mod verdict;
+
+// Layer 1: pure cores. No I/O, no async, no clock: `now` is an argument.
+pub mod alert;
+pub mod decode;
+pub mod explain;
+pub mod feature;
+pub mod frame;
+pub mod quality;
+pub mod window;
+
+// Layer 2: adapters to the world outside. They never import one another.
+pub mod config;
+pub mod http;
+pub mod modbus;
+pub mod model;
+pub mod mqtt;
+pub mod store;
+
+// Layer 3: wiring.
+pub mod lifecycle;
+pub mod pipeline;
+pub mod telemetry;
+
+pub mod cli;
+#[cfg(feature = "demo")]
+pub mod demo;

@@ -1,0 +1,63 @@
+//! What a model (or a plain rule) says about one asset at one time.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::asset::AssetId;
+use crate::time::Timestamp;
+
+/// A prediction or rule by its place in the configuration: predictions first, then rules.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PredictionId(pub u16);
+
+/// The stretch of data that a verdict rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub start: Timestamp,
+    /// Exclusive for time windows; the time of the last row for count windows.
+    pub end: Timestamp,
+    /// Samples inside, of all tags.
+    pub samples: u32,
+    /// Share of the cells the model reads that hold measured values, 0 to 1.
+    pub coverage: f64,
+}
+
+/// How much one tag moved the score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contribution {
+    pub tag: String,
+    /// The tag's last value in the window, in its unit; absent when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// In units of the score; positive pushed towards the alert.
+    pub share: f64,
+}
+
+/// Which model answered, and what it really ran on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    pub name: String,
+    pub version: String,
+    /// Of the `.onnx` file, hex.
+    pub sha256: String,
+    /// `cpu`, `cuda`, …: as read back from the runtime.
+    pub device: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub prediction: PredictionId,
+    pub asset: AssetId,
+    pub evidence: Evidence,
+    /// Probability, regression value or reconstruction error, as the card says. Always finite.
+    pub score: f64,
+    /// The class's label, where the model names one.
+    pub label: Option<Arc<str>>,
+    /// Strongest first; empty unless the score asks for an alert.
+    pub contributions: Vec<Contribution>,
+    /// Absent for plain rules.
+    pub model: Option<Arc<ModelIdentity>>,
+    /// When the newest sample of the window arrived: the start of the alert latency.
+    pub arrived: Timestamp,
+}
