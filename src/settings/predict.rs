@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Extent {
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Extent;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("a duration such as \"30s\" or a number of rows such as 64")
             }
 
