@@ -32,9 +32,11 @@ pub mod mqtt;
 pub mod store;
 
 // Layer 3: wiring.
+pub mod deliver;
 pub mod lifecycle;
 pub mod pipeline;
 pub mod telemetry;
+pub mod watch;
 
 pub mod cli;
 #[cfg(feature = "demo")]

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `andon` command.
+
+fn main() -> std::process::ExitCode {
+    andon::cli::main()
+}

@@ -1,1 +1,52 @@
-//! cli
+//! The command line: one file a subcommand.
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Watches machines, predicts failures and bad parts on the box, and publishes alerts.
+#[derive(Debug, Parser)]
+#[command(name = "andon", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM.
+    Run(ConfigFile),
+    /// Check a configuration and its models; print every error with its place.
+    Check(ConfigFile),
+    /// Run a simulated plant, its broker and the daemon in this terminal.
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE", default_value = "/etc/andon/andon.toml")]
+    config: PathBuf,
+}
+
+/// Parses the arguments and does what they say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Run(file) => run::main(&file.config),
+        Command::Check(file) => check::main(&file.config),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::main(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("andon: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,79 @@
-//! http
+//! Metrics and health over HTTP, on loopback unless the configuration says otherwise.
+//!
+//! The room knows nothing of the daemon: it serves what the given functions return.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+type Text = Arc<dyn Fn() -> String + Send + Sync>;
+type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What the pages say, asked for at each request.
+#[derive(Clone)]
+pub struct Pages {
+    /// OpenMetrics text.
+    pub metrics: Text,
+    /// The status message's body, JSON.
+    pub status: Text,
+    /// `Err` says why the daemon should be restarted.
+    pub healthy: Check,
+    /// `Err` says what is still missing before it does its work.
+    pub ready: Check,
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pages")
+    }
+}
+
+/// The port is taken or the address is not this machine's.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; set `http.listen` to a free address")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
+}
+
+/// Serves until `token` is cancelled.
+pub async fn serve(listener: TcpListener, pages: Pages, token: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/healthz", get(|State(pages): State<Pages>| async move { answer((pages.healthy)()) }))
+        .route("/readyz", get(|State(pages): State<Pages>| async move { answer((pages.ready)()) }))
+        .with_state(pages);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "The HTTP server stopped.");
+    }
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], (pages.metrics)()).into_response()
+}
+
+async fn status(State(pages): State<Pages>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], (pages.status)()).into_response()
+}
+
+fn answer(check: Result<(), String>) -> Response {
+    match check {
+        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}

@@ -1,0 +1,56 @@
+# Everything a person or CI does with this project. `make help` lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export CARGO_TERM_COLOR ?= auto
+# One library for the daemon, the tests and the training scripts.
+export ORT_DYLIB_PATH ?= $(CURDIR)/vendor/onnxruntime/lib/libonnxruntime.so
+
+CARGO_RELEASE := cargo build --release --locked
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help
+help: ## List what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: runtime
+runtime: ## Fetch ONNX Runtime's library, once
+	@tools/fetch-runtime.sh
+
+.PHONY: build
+build: ## Build the release binary
+	$(CARGO_RELEASE)
+
+.PHONY: demo
+demo: runtime build ## Watch a simulated plant fail, and Andon say so (FOR=60s for longer)
+	@$(TARGET)/release/andon demo --for $(or $(FOR),30s)
+
+.PHONY: test
+test: runtime ## Run every test
+ifneq ($(NEXTEST),)
+	cargo nextest run --locked --no-fail-fast
+	cargo test --locked --doc
+else
+	cargo test --locked --no-fail-fast
+endif
+
+.PHONY: lint
+lint: ## Formatting, clippy, documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+.PHONY: interop
+interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv)
+	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
+
+.PHONY: bench
+bench: runtime build ## Measure; one JSON line a figure (needs mosquitto)
+	@cargo bench --locked --bench pipeline
+
+.PHONY: clean
+clean: ## Remove what was built and fetched
+	cargo clean
+	rm -rf vendor .venv-*
