@@ -46,3 +46,15 @@ pub struct Running {
     sources: CancellationToken,
     rest: CancellationToken,
 }
+
+/// A configuration that has been checked, with its models loaded.
+pub struct Plan {
+    pub settings: Settings,
+    pub models: Models,
+}
+
+/// Builds every stage and starts it. Fails before anything runs half.
+pub async fn start(plan: Plan) -> anyhow::Result<Running> {
+    let _ = plan;
+    anyhow::bail!("not wired yet")
+}

@@ -115,8 +115,144 @@ impl fmt::Debug for Overview {
     }
 }
 
+/// The counts that the demo and the status show.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    pub windows: u64,
+    pub inferences: u64,
+    pub alerts_raised: u64,
+    pub alerts_cleared: u64,
+    pub published: u64,
+}
+
 impl Overview {
+    /// Without a broker to publish to, nothing is missing.
     pub fn publishing(&self) -> bool {
         self.link.as_ref().is_none_or(|link| *link.borrow())
+    }
+
+    pub fn counts(&self) -> Counts {
+        Counts {
+            windows: self.meters.windows.load(Relaxed),
+            inferences: self.models.iter().map(|(_, stats)| stats.snapshot().inferences).sum(),
+            alerts_raised: self.meters.alerts_raised.load(Relaxed),
+            alerts_cleared: self.meters.alerts_cleared.load(Relaxed),
+            published: self.meters.published.load(Relaxed),
+        }
+    }
+
+    /// OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        let mut exposition = Exposition::default();
+        exposition.register_collector(Box::new(self.clone()));
+        exposition.register(
+            "andon_alert_latency_seconds",
+            "From the arrival of the deciding sample to the broker's confirmation",
+            self.meters.latency.clone(),
+        );
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &exposition)
+            .expect("writing to a string does not fail");
+        text
+    }
+}
+
+impl Collector for Overview {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.encode_ledger(&mut page)?;
+        self.encode_work(&mut page)?;
+        self.encode_sources(&mut page)?;
+        self.encode_models(&mut page)?;
+        self.encode_store(&mut page)
+    }
+}
+
+impl Overview {
+    fn encode_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
+        let totals = self.ledger.totals();
+        page.count("andon_samples_received", "Samples and unreadable payloads that came in", totals.received)?;
+        page.count("andon_samples_stored", "Samples on disk", totals.stored)?;
+        let rejected = totals.rejected.iter().map(|(reason, count)| (reason.as_str(), *count));
+        page.counts("andon_samples_rejected", "Not stored because wrong", "reason", rejected)?;
+        let shed = totals.shed.iter().map(|(reason, count)| (reason.as_str(), *count));
+        page.counts("andon_samples_shed", "Given up because there was too much", "reason", shed)?;
+        page.gauge("andon_samples_in_flight", "Received and not yet settled", totals.in_flight as f64)
+    }
+
+    fn encode_work(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counts = self.counts();
+        let meters = &self.meters;
+        page.count("andon_windows", "Windows closed", counts.windows)?;
+        let unfit = meters.unfit_counts();
+        let unfit = unfit.iter().map(|(reason, count)| (*reason, *count));
+        page.counts("andon_windows_unfit", "Windows no model was asked about", "reason", unfit)?;
+        let late = meters.late_samples.load(Relaxed);
+        page.count("andon_samples_late", "Stored, but too late for their windows", late)?;
+        page.count("andon_alerts_raised", "Alerts raised", counts.alerts_raised)?;
+        page.count("andon_alerts_cleared", "Alerts cleared", counts.alerts_cleared)?;
+        page.count("andon_alert_messages_published", "Confirmed by the broker", counts.published)?;
+        let refused = meters.refused.load(Relaxed);
+        page.count("andon_alert_messages_refused", "Refused by the broker: dead letters", refused)?;
+        page.gauge("andon_publishing", "1 while the alert broker is connected", f64::from(u8::from(self.publishing())))
+    }
+
+    fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
+        let sources: Vec<_> = self.sources.iter().map(|source| source.snapshot()).collect();
+        let each = |value: fn(&crate::health::SourceSnapshot) -> u64| {
+            sources.iter().map(move |source| (source.name.as_str(), value(source)))
+        };
+        page.gauges(
+            "andon_source_connected",
+            "1 while the source is connected",
+            "source",
+            each(|source| u64::from(source.connected)),
+        )?;
+        page.counts("andon_source_messages", "Messages or answers", "source", each(|s| s.messages))?;
+        page.counts("andon_source_errors", "Errors of the source", "source", each(|s| s.errors))?;
+        page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))
+    }
+}
+
+/// Writes metric families.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn count(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.0.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn counts<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl Iterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (word, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&[(label, word)])?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl Iterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (word, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&[(label, word)])?)?;
+        }
+        Ok(())
     }
 }

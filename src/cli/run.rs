@@ -1,0 +1,90 @@
+//! `andon run`: the daemon, from its configuration to its exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::check;
+use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
+use crate::pipeline::{self, Plan, Running};
+use crate::settings::LogSettings;
+
+/// Threads of the async runtime. The work is one main loop and its adapters; models have their own.
+const WORKERS: usize = 2;
+
+pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
+    let Some(plan) = check::plan(config)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    log_to_stderr(&plan.settings.log)?;
+    runtime()?.block_on(serve(plan))
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("the async runtime does not start")
+}
+
+async fn serve(plan: Plan) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install().context("signals cannot be caught")?;
+    let running = pipeline::start(plan).await?;
+    let addresses = running.http.map_or_else(String::new, |http| format!("http://{http}"));
+    tracing::info!(http = addresses, "Andon is running.");
+    lifecycle::ready("running");
+    let watchdog = tokio::spawn(lifecycle::watchdog(
+        Arc::clone(&running.overview.meters),
+        running.token(),
+    ));
+    let code = until_stopped(running, &mut signals).await;
+    watchdog.abort();
+    Ok(code)
+}
+
+/// A signal asks for a drain and exit code 0; a stage that ends by itself is a failure.
+async fn until_stopped(mut running: Running, signals: &mut Signals) -> ExitCode {
+    let code = tokio::select! {
+        signal = signals.recv() => {
+            tracing::info!(signal, "Stopping: draining what is under way.");
+            ExitCode::SUCCESS
+        }
+        stage = running.failed() => {
+            tracing::error!(stage, "A stage ended by itself; the daemon stops.");
+            ExitCode::FAILURE
+        }
+    };
+    lifecycle::stopping();
+    tokio::select! {
+        outcome = tokio::time::timeout(DRAIN_DEADLINE, running.stop()) => match outcome {
+            Ok(Ok(())) => code,
+            Ok(Err(error)) => {
+                tracing::error!(error = format!("{error:#}"), "The drain failed.");
+                ExitCode::FAILURE
+            }
+            Err(_) => {
+                tracing::error!(limit = ?DRAIN_DEADLINE, "The drain took too long; what is left stays unacknowledged.");
+                ExitCode::FAILURE
+            }
+        },
+        signal = signals.recv() => {
+            tracing::warn!(signal, "A second signal: leaving at once.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_stderr(settings: &LogSettings) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.level)
+        .with_context(|| format!("log.level `{}` is no filter; try `info`", settings.level))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if settings.json {
+        subscriber.json().init();
+    } else {
+        subscriber.init();
+    }
+    Ok(())
+}
