@@ -1,1 +1,4 @@
-//! decode
+//! From bytes on the wire to samples. Pure: topics, payloads and registers.
+
+pub mod payload;
+pub mod topic;

@@ -1,0 +1,113 @@
+//! What is remembered about one topic, so that names are looked up once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::tag::{Registry, RegistryFull, TagId};
+
+/// Places in a message for which the last name is remembered.
+const PLACES: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// Captured or configured.
+    pub(super) asset: Option<Arc<str>>,
+    pub(super) tag: Option<Box<str>>,
+    /// `tag` of `asset`, once a value came.
+    single: Option<TagId>,
+    by_name: HashMap<Arc<str>, TagId>,
+    /// A machine sends its tags in the same order each time; the next name is compared with
+    /// the one that stood here last.
+    order: Vec<Place>,
+    at: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    asset: Arc<str>,
+    name: Arc<str>,
+    id: TagId,
+}
+
+impl Topic {
+    pub(super) fn new(asset: Option<&str>, tag: Option<&str>) -> Self {
+        Self {
+            asset: asset.map(Arc::from),
+            tag: tag.map(Box::from),
+            single: None,
+            by_name: HashMap::new(),
+            order: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// A new message begins.
+    pub(super) const fn rewind(&mut self) {
+        self.at = 0;
+    }
+
+    /// The one tag of the topic.
+    pub(super) fn single(&mut self, registry: &Registry) -> Result<TagId, RegistryFull> {
+        if let Some(id) = self.single {
+            return Ok(id);
+        }
+        let asset = self.asset.as_deref().expect("a decoder without an asset is refused");
+        let tag = self.tag.as_deref().expect("a decoder without a tag is refused");
+        let id = registry.intern(asset, tag)?;
+        self.single = Some(id);
+        Ok(id)
+    }
+
+    /// A tag of the topic's asset that has been seen before.
+    pub(super) fn known(&mut self, name: &str) -> Option<TagId> {
+        if let Some(place) = self.order.get(self.at)
+            && *place.name == *name
+        {
+            self.at += 1;
+            return Some(place.id);
+        }
+        let (name, id) = self.by_name.get_key_value(name)?;
+        let (name, id) = (Arc::clone(name), *id);
+        let asset = Arc::clone(self.asset.as_ref().expect("names are only kept with an asset"));
+        self.remember(Place { asset, name, id });
+        Some(id)
+    }
+
+    /// A tag of the topic's asset that [`Self::known`] did not know.
+    pub(super) fn learn(&mut self, name: &str, registry: &Registry) -> Result<TagId, RegistryFull> {
+        let asset = Arc::clone(self.asset.as_ref().expect("the caller saw that there is an asset"));
+        let id = registry.intern(&asset, name)?;
+        let name: Arc<str> = Arc::from(name);
+        self.by_name.insert(Arc::clone(&name), id);
+        self.remember(Place { asset, name, id });
+        Ok(id)
+    }
+
+    /// A tag of any asset.
+    pub(super) fn find(
+        &mut self,
+        asset: &str,
+        name: &str,
+        registry: &Registry,
+    ) -> Result<TagId, RegistryFull> {
+        if let Some(place) = self.order.get(self.at)
+            && *place.name == *name
+            && *place.asset == *asset
+        {
+            self.at += 1;
+            return Ok(place.id);
+        }
+        let id = registry.intern(asset, name)?;
+        self.remember(Place { asset: Arc::from(asset), name: Arc::from(name), id });
+        Ok(id)
+    }
+
+    fn remember(&mut self, place: Place) {
+        if let Some(last) = self.order.get_mut(self.at) {
+            *last = place;
+        } else if self.order.len() < PLACES {
+            self.order.push(place);
+        }
+        self.at += 1;
+    }
+}
