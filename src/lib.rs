@@ -36,6 +36,9 @@ pub mod store;
 pub mod deliver;
 pub mod lifecycle;
 pub mod pipeline;
+pub mod sources;
+pub mod stages;
+pub mod status;
 pub mod telemetry;
 pub mod watch;
 

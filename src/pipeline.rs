@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
@@ -21,15 +20,16 @@ use crate::health::SourceHealth;
 use crate::ledger::Ledger;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::Models;
-use crate::mqtt::{Ingest, Publisher, PublisherSettings, PublisherTask};
+use crate::mqtt::{self, Ingest, IngestParts, Publisher, PublisherSettings, PublisherTask};
 use crate::sample::Batch;
-use crate::settings::Settings;
-use crate::store::Store;
+use crate::settings::{Publish, Settings};
+use crate::stages::{Phase, Stages};
+use crate::store::{Store, StoreWriter};
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::verdict::Verdict;
-use crate::watch::{Feeds, Watch};
-use crate::{deliver, http, lifecycle, modbus, telemetry};
+use crate::watch::{Feeds, Watch, WatchParts};
+use crate::{deliver, http, modbus, status};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
 const BATCHES: usize = 256;
@@ -38,23 +38,105 @@ const VERDICTS: usize = 4096;
 const COMMANDS: usize = 64;
 const QUARANTINE: usize = 64;
 
-/// A running daemon.
-pub struct Running {
-    pub overview: Overview,
-    /// Where metrics and health are served.
-    pub http: Option<SocketAddr>,
-    sources: CancellationToken,
-    rest: CancellationToken,
-}
-
 /// A configuration that has been checked, with its models loaded.
+#[derive(Debug)]
 pub struct Plan {
     pub settings: Settings,
     pub models: Models,
 }
 
-/// Builds every stage and starts it. Fails before anything runs half.
+/// A running daemon.
+#[derive(Debug)]
+pub struct Running {
+    pub overview: Overview,
+    /// Where metrics and health are served.
+    pub http: Option<SocketAddr>,
+    /// A way in for samples that come from no wire: tests, benchmarks, replay.
+    pub feed: mpsc::Sender<Batch>,
+    pub registry: Arc<Registry>,
+    stages: Stages,
+}
+
+/// Builds every stage and starts it. Nothing runs unless all of it can.
 pub async fn start(plan: Plan) -> anyhow::Result<Running> {
-    let _ = plan;
-    anyhow::bail!("not wired yet")
+    let Plan { settings, models } = plan;
+    let registry = Arc::new(Registry::new(settings.limits.tags));
+    let ledger = Arc::new(Ledger::default());
+    let meters = Arc::new(Meters::default());
+    let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
+    let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
+    let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
+    let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
+
+    let listener = match settings.http.listen {
+        Some(address) => Some(http::bind(address).await?),
+        None => None,
+    };
+    let http = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
+        .await
+        .context("the store does not open")?;
+    let sources = sources(&settings, &registry, &ledger, &batches, &quarantine)?;
+    let egress = settings.publish.as_ref().map(|publish| egress(&settings, publish, commands));
+    let egress = egress.transpose()?;
+    let workers = models.spawn(&verdicts);
+    let overview = Overview {
+        ledger: Arc::clone(&ledger),
+        meters: Arc::clone(&meters),
+        sources: sources.iter().flat_map(Source::health).collect(),
+        models: workers.iter().map(|worker| (worker.identity(), worker.stats())).collect(),
+        store: store.clone(),
+        link: egress.as_ref().map(|egress| egress.publisher.link()),
+    };
+    let watch = WatchParts {
+        settings: &settings,
+        models,
+        workers,
+        registry: Arc::clone(&registry),
+        ledger,
+        meters: Arc::clone(&meters),
+        store: store.clone(),
+        wire: egress.as_ref().map(|egress| egress.wire.clone()),
+        publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
+    };
+    let feeds = Feeds { batches: batches_out, verdicts: verdicts_out, commands: commands_out };
+    let mut watch = Watch::new(watch);
+    watch.restore().await.context("the buffer cannot be read back")?;
+
+    let mut stages = Stages::default();
+    stages.spawn(Phase::Store, "store", |token| writer.run(token));
+    stages.spawn(Phase::Watch, "quarantine", |_| watch::quarantine(store.clone(), quarantine_out));
+    stages.spawn(Phase::Watch, "watch", |_| watch.run(feeds));
+    if let Some(Egress { publisher, task, wire, every }) = egress {
+        let reporter = status::Reporter { overview: overview.clone(), publisher, wire, every };
+        let publisher = reporter.publisher.clone();
+        stages.spawn(Phase::Link, "publisher", |token| task.run(token));
+        stages.spawn(Phase::Delivery, "deliver", |token| deliver::run(store, publisher, meters, token));
+        stages.spawn(Phase::Delivery, "status", |token| reporter.run(token));
+    }
+    if let Some(listener) = listener {
+        let pages = status::pages(&overview);
+        stages.spawn(Phase::Service, "http", |token| http::serve(listener, pages, token));
+    }
+    for source in sources {
+        match source {
+            Source::Mqtt(ingest, _) => stages.spawn(Phase::Source, "mqtt", |token| ingest.run(token)),
+            Source::Modbus(poller) => stages.spawn(Phase::Source, "modbus", |token| poller.run(token)),
+        }
+    }
+    Ok(Running { overview, http, feed: batches, registry, stages })
+}
+
+impl Running {
+    /// The name of the first stage that ends by itself: something is wrong.
+    pub async fn failed(&mut self) -> &'static str {
+        self.stages.failed().await
+    }
+
+    /// Drains: everything that came in is committed, and delivered while the broker is there.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { feed, stages, .. } = self;
+        drop(feed);
+        stages.stop().await
+    }
 }

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &["alert", "backoff", "decode", "explain", "feature", "frame", "quality", "window"],
     &["config", "http", "modbus", "model", "mqtt", "store"],
-    &["cli", "deliver", "demo", "lifecycle", "pipeline", "telemetry", "watch"],
+    &["cli", "deliver", "demo", "lifecycle", "pipeline", "sources", "stages", "status", "telemetry", "watch"],
 ];
 const ADAPTERS: usize = 2;
 
