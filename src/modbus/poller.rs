@@ -217,9 +217,10 @@ impl Driver {
         ControlFlow::Continue(())
     }
 
-    async fn gap(&self, index: usize) -> ControlFlow<()> {
+    async fn gap(&mut self, index: usize) -> ControlFlow<()> {
         let now = Timestamp::now();
-        self.deliver(index, self.turns[index].unit.gap(now), now).await
+        let samples = self.turns[index].unit.gap(now);
+        self.deliver(index, samples, now).await
     }
 
     async fn finish(&mut self, index: usize) -> ControlFlow<()> {
@@ -236,7 +237,7 @@ impl Driver {
     /// Waits for room no longer than until the next poll, then sheds: an old poll is worth less
     /// than the next one.
     async fn deliver(
-        &self,
+        &mut self,
         index: usize,
         samples: Vec<Sample>,
         received: Timestamp,
@@ -293,10 +294,10 @@ impl Turn {
         let device = &self.unit.device;
         if skipped > 0 && !self.behind {
             self.behind = true;
-            let interval: Duration = device.interval;
+            let interval = humantime::format_duration(device.interval);
             warn!(
                 asset = device.asset,
-                ?interval,
+                %interval,
                 skipped,
                 "Modbus device is slower than its interval."
             );
