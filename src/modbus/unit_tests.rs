@@ -1,0 +1,155 @@
+use super::*;
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// `registers` adjacent 16-bit holding registers, polled every 100 ms.
+fn unit(registers: usize, now: Instant) -> Unit {
+    let mut text =
+        "asset = \"press\"\naddress = \"tcp://10.0.0.5\"\ninterval = \"100ms\"\n".to_owned();
+    for index in 0..registers {
+        text +=
+            &format!("[[register]]\ntag = \"t{index}\"\naddress = \"holding:{}\"\n", 10 + index);
+    }
+    let device: ModbusDevice = toml::from_str(&text).unwrap();
+    let plan = Plan::build(&device).unwrap();
+    let tags = (0..).take(registers).map(|id| Some(TagId(id))).collect();
+    Unit::new(device, plan, tags, now)
+}
+
+/// Plays a device in which the registers `bad` do not exist, for one poll. Returns the requests
+/// it took and the values, NaN where bad.
+fn poll(unit: &mut Unit, bad: &[u16], now: Instant) -> (usize, Vec<f64>) {
+    let mut requests = 0;
+    while let Some(request) = unit.request(now).cloned() {
+        requests += 1;
+        let mut asked = request.start..request.start + request.count;
+        if asked.any(|register| bad.contains(&register)) {
+            let _ = unit.refused(ExceptionCode::IllegalDataAddress, now);
+        } else {
+            let words = (request.start..request.start + request.count).collect();
+            let _ = unit.answered(&Answer::Registers(words));
+        }
+    }
+    let polled = unit.finish(Timestamp::from_secs(1), now);
+    (requests, polled.samples.iter().map(|sample| sample.value).collect())
+}
+
+fn assert_missing(values: &[f64], missing: &[usize]) {
+    for (index, value) in values.iter().enumerate() {
+        if missing.contains(&index) {
+            assert!(value.is_nan(), "{index}: {value}");
+        } else {
+            assert_eq!(*value, 10.0 + index as f64);
+        }
+    }
+}
+
+#[test]
+fn a_poll_is_one_request_and_one_sample_a_tag() {
+    let now = Instant::now();
+    let mut unit = unit(50, now);
+    let (requests, values) = poll(&mut unit, &[], now);
+    assert_eq!((requests, values.len()), (1, 50));
+    assert_missing(&values, &[]);
+}
+
+#[test]
+fn an_address_that_is_refused_is_isolated_and_the_split_is_remembered() {
+    let now = Instant::now();
+    let mut unit = unit(64, now);
+    let (_, values) = poll(&mut unit, &[10 + 37], now);
+    assert_missing(&values, &[37]);
+    let (requests, values) = poll(&mut unit, &[10 + 37], now + 100 * MILLI);
+    assert_missing(&values, &[37]);
+    assert_eq!(requests, 6, "halved six times, and the bad one rests");
+}
+
+#[test]
+fn several_refused_addresses_are_isolated_in_one_poll() {
+    let now = Instant::now();
+    let mut unit = unit(40, now);
+    let bad = [10, 11, 29, 49];
+    let (_, values) = poll(&mut unit, &bad, now);
+    assert_missing(&values, &[0, 1, 19, 39]);
+}
+
+#[test]
+fn a_device_that_was_starting_is_read_whole_again_later() {
+    let now = Instant::now();
+    let mut unit = unit(8, now);
+    let all: Vec<u16> = (10..18).collect();
+    assert_missing(&poll(&mut unit, &all, now).1, &[0, 1, 2, 3, 4, 5, 6, 7]);
+    let later = now + Duration::from_secs(61);
+    assert_missing(&poll(&mut unit, &[], later).1, &[]);
+    let (requests, values) = poll(&mut unit, &[], later + 100 * MILLI);
+    assert_eq!(requests, 1);
+    assert_missing(&values, &[]);
+}
+
+#[test]
+fn a_busy_device_is_bad_then_rests_longer_each_time() {
+    let now = Instant::now();
+    let mut unit = unit(3, now);
+    let mut asked = Vec::new();
+    for step in 0..100 {
+        let at = now + 100 * MILLI * step;
+        if unit.request(at).is_some() {
+            asked.push(step);
+            assert_eq!(unit.refused(ExceptionCode::ServerDeviceBusy, at), Refusal::Held);
+        }
+        let polled = unit.finish(Timestamp::from_secs(1), at);
+        assert!(polled.samples.iter().all(|sample| sample.value.is_nan()));
+        assert_eq!((polled.samples.len(), polled.answers), (3, 0));
+    }
+    assert!(asked.len() < 10, "{asked:?}");
+    let at = now + Duration::from_secs(60);
+    assert_missing(&poll(&mut unit, &[], at).1, &[]);
+}
+
+#[test]
+fn a_gateway_that_cannot_reach_the_unit_is_told_apart() {
+    let now = Instant::now();
+    let mut unit = unit(3, now);
+    assert!(unit.request(now).is_some());
+    assert_eq!(unit.refused(ExceptionCode::GatewayTargetDevice, now), Refusal::Unreachable);
+}
+
+#[test]
+fn a_unit_that_is_lost_is_news_once_and_rests() {
+    let now = Instant::now();
+    let mut unit = unit(3, now);
+    assert!(unit.lost(now, false));
+    assert!(unit.ready_at() >= now + 200 * MILLI);
+    assert!(unit.gap(Timestamp::from_secs(1)).iter().all(|sample| sample.value.is_nan()));
+    assert!(!unit.lost(unit.ready_at(), false));
+    let ready = unit.ready_at();
+    assert!(unit.request(ready).is_some());
+    assert!(unit.answered(&Answer::Registers(vec![1, 2, 3])));
+    let _ = unit.finish(Timestamp::from_secs(1), ready);
+    assert!(unit.lost(ready, true));
+    assert!(unit.ready_at() >= ready + REST * unit.device.timeout);
+}
+
+#[test]
+fn half_a_poll_is_never_delivered_with_the_next() {
+    let now = Instant::now();
+    let mut unit = unit(200, now);
+    assert!(unit.request(now).is_some());
+    let _ = unit.answered(&Answer::Registers(vec![7; 125]));
+    assert!(unit.lost(now, false));
+    assert!(unit.values.iter().all(|value| value.is_nan()));
+    assert_eq!(unit.request(now).unwrap().start, 10);
+}
+
+#[test]
+fn polls_that_were_missed_are_skipped_and_the_phase_is_kept() {
+    let now = Instant::now();
+    let mut unit = unit(1, now);
+    let end = |unit: &mut Unit, at| unit.finish(Timestamp::from_secs(1), at).skipped;
+    assert_eq!(end(&mut unit, now + 30 * MILLI), 0);
+    assert_eq!(unit.ready_at(), now + 100 * MILLI);
+    assert_eq!(end(&mut unit, now + 350 * MILLI), 2);
+    assert_eq!(unit.ready_at(), now + 400 * MILLI);
+    assert_eq!(end(&mut unit, now + 500 * MILLI), 1);
+    assert_eq!(unit.ready_at(), now + 600 * MILLI);
+}
