@@ -164,10 +164,7 @@ mod tests {
 
     use super::*;
 
-    fn captures<'t>(
-        pattern: &str,
-        topic: &'t str,
-    ) -> Option<(Option<&'t str>, Option<&'t str>)> {
+    fn captures<'t>(pattern: &str, topic: &'t str) -> Option<(Option<&'t str>, Option<&'t str>)> {
         let captures = TopicPattern::parse(pattern).unwrap().captures(topic)?;
         Some((captures.asset, captures.tag))
     }
@@ -185,7 +182,10 @@ mod tests {
     fn levels_are_captured_by_place() {
         let press = Some((Some("press-3"), None));
         assert_eq!(captures("plant/{asset}/telemetry", "plant/press-3/telemetry"), press);
-        assert_eq!(captures("{tag}/{asset}", "temp/press-3"), Some((Some("press-3"), Some("temp"))));
+        assert_eq!(
+            captures("{tag}/{asset}", "temp/press-3"),
+            Some((Some("press-3"), Some("temp")))
+        );
         assert_eq!(captures("$share/g/a/{asset}", "a/press-3"), press);
         assert_eq!(captures("a/{asset}/#", "a/press-3"), press);
         assert_eq!(captures("a/{asset}/#", "a/press-3/b/c"), press);

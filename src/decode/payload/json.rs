@@ -22,8 +22,7 @@ use crate::time::Timestamp;
 pub(super) fn decode(plan: &JsonPlan, scope: Scope<'_>, payload: &[u8]) -> Decoded {
     let first = scope.out.len();
     scope.topic.rewind();
-    let mut walk =
-        Walk { plan, scope, time: None, found: false, untimed: 0, key: String::new() };
+    let mut walk = Walk { plan, scope, time: None, found: false, untimed: 0, key: String::new() };
     let mut json = serde_json::Deserializer::from_slice(payload);
     let root = Node { time: plan.time.as_deref(), values: Some(&plan.values), walk: &mut walk };
     if let Err(error) = root.deserialize(&mut json).and_then(|()| json.end()) {

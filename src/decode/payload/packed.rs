@@ -72,8 +72,11 @@ pub(super) fn decode_array(plan: &PackedPlan, mut scope: Scope<'_>, payload: &[u
         ($type:ty) => {{
             let (chunks, _) = payload.as_chunks::<{ size_of::<$type>() }>();
             out.extend(chunks.iter().enumerate().map(|(at, bytes)| {
-                let value =
-                    if big { <$type>::from_be_bytes(*bytes) } else { <$type>::from_le_bytes(*bytes) };
+                let value = if big {
+                    <$type>::from_be_bytes(*bytes)
+                } else {
+                    <$type>::from_le_bytes(*bytes)
+                };
                 place(at, f64::from(value))
             }));
         }};

@@ -19,14 +19,17 @@ fn whole(number: i64, unit: TimeUnit) -> Option<Timestamp> {
     number.checked_mul(nanos_in(unit)?).map(Timestamp::from_nanos)
 }
 
-/// Splits before it multiplies, so that `1700000000.123456` seconds keep their microseconds.
+/// Splits before it multiplies, and rounds seconds and milliseconds to the microsecond: a double
+/// of today's seconds steps by 0.24 us, so `1700000000.123` is only then what was written.
 fn fractional(number: f64, unit: TimeUnit) -> Option<Timestamp> {
     let scale = nanos_in(unit)?;
     if number.is_nan() || number.abs() >= 9.2e18 {
         return None;
     }
+    let step = if scale >= 1_000_000 { 1_000 } else { 1 };
+    let steps = (number.fract() * (scale / step) as f64).round();
     #[expect(clippy::cast_possible_truncation, reason = "within i64, as checked above")]
-    let (units, rest) = (number.trunc() as i64, (number.fract() * scale as f64).round() as i64);
+    let (units, rest) = (number.trunc() as i64, steps as i64 * step);
     units.checked_mul(scale)?.checked_add(rest).map(Timestamp::from_nanos)
 }
 
@@ -132,8 +135,8 @@ mod tests {
         assert_eq!(whole(1_700_000_000_123, TimeUnit::Millis), time);
         assert_eq!(whole(1_700_000_000_123_000, TimeUnit::Micros), time);
         assert_eq!(whole(1_700_000_000_123_000_000, TimeUnit::Nanos), time);
-        let seconds = fractional(1_700_000_000.123, TimeUnit::Seconds).unwrap();
-        assert!(seconds.as_nanos().abs_diff(time.unwrap().as_nanos()) < 200);
+        assert_eq!(fractional(1_700_000_000.123, TimeUnit::Seconds), time);
+        assert_eq!(fractional(-0.5, TimeUnit::Millis), Some(Timestamp::from_nanos(-500_000)));
     }
 
     #[test]

@@ -68,8 +68,9 @@ impl Walk<'_> {
     }
 
     fn take_misfit(&mut self) {
-        self.scope
-            .reject(Rejection::Unreadable, || "an element of the array is not an object".to_owned());
+        self.scope.reject(Rejection::Unreadable, || {
+            "an element of the array is not an object".to_owned()
+        });
     }
 }
 

@@ -1,0 +1,298 @@
+//! Samples in: all subscriptions of one broker on one connection.
+//!
+//! While messages are there at once they are collected into one batch; the moment there is none,
+//! the batch is handed over, so that batching costs no latency. A full `batches` channel stops
+//! the reading, and TCP and the withheld PUBACKs carry that back to the broker.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::acks::Acks;
+use super::connection::{Arrival, BrokerError, Dialer, Link, LinkError, Requests, Role};
+use super::intake::{Intake, OpenBatch};
+use super::reconnect::{Reconnect, Volume};
+use crate::decode::payload::{Decoder, DecoderError, Decoders};
+use crate::health::SourceHealth;
+use crate::ledger::{Ledger, Shed};
+use crate::message::Quarantined;
+use crate::sample::Batch;
+use crate::settings::{Broker, Subscription};
+use crate::tag::Registry;
+use crate::time::Timestamp;
+
+/// At shutdown: how long the last batch may wait for room, and the last PUBACKs for their turn.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What an [`Ingest`] works with.
+pub struct IngestParts {
+    pub broker_name: String,
+    pub broker: Broker,
+    /// Those that name this broker.
+    pub subscriptions: Vec<Subscription>,
+    pub site: String,
+    /// `limits.future`.
+    pub future: Duration,
+    pub registry: Arc<Registry>,
+    pub ledger: Arc<Ledger>,
+    pub health: Arc<SourceHealth>,
+    pub batches: mpsc::Sender<Batch>,
+    pub quarantine: mpsc::Sender<Quarantined>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("broker `{name}`: {error}")]
+    Broker { name: String, error: BrokerError },
+    #[error("subscription `{topic}`: {error}")]
+    Subscription { topic: String, error: DecoderError },
+}
+
+pub struct Ingest {
+    broker_name: String,
+    dialer: Dialer,
+    /// Topic filters with their QoS.
+    filters: Vec<(String, u8)>,
+    intake: Intake,
+    batches: mpsc::Sender<Batch>,
+}
+
+/// What is left to do on a link at shutdown.
+struct Drain {
+    link: Link,
+    requests: Requests,
+    acks: Acks,
+}
+
+/// The next stage is gone; so there is nothing to do here.
+struct NobodyListens;
+
+impl Ingest {
+    /// Checks everything that can be checked without a broker.
+    pub fn prepare(parts: IngestParts) -> Result<Self, IngestError> {
+        let role = Role::Ingest { receive_maximum: parts.broker.receive_maximum };
+        let dialer = Dialer::new(&parts.broker, &parts.site, role)
+            .map_err(|error| IngestError::Broker { name: parts.broker_name.clone(), error })?;
+        let mut decoders = Vec::new();
+        let mut filters = Vec::new();
+        for subscription in &parts.subscriptions {
+            let decoder = Decoder::new(subscription).map_err(|error| {
+                IngestError::Subscription { topic: subscription.topic.clone(), error }
+            })?;
+            filters.push((decoder.pattern().filter().to_owned(), subscription.qos));
+            decoders.push(decoder);
+        }
+        let max_payload = usize::try_from(parts.broker.max_payload.as_u64()).unwrap_or(usize::MAX);
+        let intake = Intake {
+            decoders: Decoders::new(decoders, parts.registry, parts.future),
+            max_payload,
+            ledger: parts.ledger,
+            health: parts.health,
+            quarantine: parts.quarantine,
+            open: OpenBatch::default(),
+        };
+        let broker_name = parts.broker_name;
+        Ok(Self { broker_name, dialer, filters, intake, batches: parts.batches })
+    }
+
+    /// Runs until `token` is cancelled or nobody takes the batches any more. At the end it hands
+    /// over what it has, closes `batches`, and waits a moment for the last receipts.
+    pub async fn run(mut self, token: CancellationToken) {
+        let mut reconnect = Reconnect::new(Timestamp::now().as_nanos().unsigned_abs());
+        loop {
+            let mut up = None;
+            let error = match self.live(&token, &mut up).await {
+                Ok(drain) => {
+                    drop(self.batches);
+                    if let Some(drain) = drain {
+                        drain.finish().await;
+                    }
+                    return;
+                }
+                Err(error) => error,
+            };
+            let lived = up.map_or(Duration::ZERO, |up: Instant| up.elapsed());
+            let (delay, volume) = reconnect.after(&error, lived);
+            self.report(&error, volume, delay);
+            tokio::select! {
+                () = token.cancelled() => return,
+                () = sleep(delay) => {}
+            }
+        }
+    }
+
+    /// One link from connecting to its end.
+    async fn live(
+        &mut self,
+        token: &CancellationToken,
+        up: &mut Option<Instant>,
+    ) -> Result<Option<Drain>, LinkError> {
+        let (requests, mut link) = self.dialer.open()?;
+        let mut acks = Acks::new(requests.clone());
+        loop {
+            let arrival = {
+                let mut next = pin!(link.next());
+                match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                    Poll::Ready(arrival) => arrival,
+                    Poll::Pending => {
+                        if self.hand_over(&mut acks, token).await.is_err() {
+                            return Ok(None);
+                        }
+                        tokio::select! {
+                            biased;
+                            arrival = next => arrival,
+                            () = token.cancelled() => break,
+                            () = acks.given_up() => Err(LinkError::GivenUp),
+                        }
+                    }
+                }
+            };
+            let message = match arrival {
+                Ok(Arrival::Message(message)) => message,
+                Ok(arrival) => {
+                    self.note(arrival, &requests, up)?;
+                    continue;
+                }
+                Err(error) => {
+                    let _ = self.hand_over(&mut acks, token).await;
+                    return Err(error);
+                }
+            };
+            if !self.intake.fits(&message) && self.hand_over(&mut acks, token).await.is_err() {
+                return Ok(None);
+            }
+            self.intake.add(&message, Timestamp::now());
+            if self.intake.is_full() {
+                if self.hand_over(&mut acks, token).await.is_err() {
+                    return Ok(None);
+                }
+                if token.is_cancelled() {
+                    break;
+                }
+            }
+        }
+        let _ = self.hand_over(&mut acks, token).await;
+        Ok(up.map(|_| Drain { link, requests, acks }))
+    }
+
+    /// Waits for room as long as it takes; at shutdown only for a moment.
+    async fn hand_over(
+        &mut self,
+        acks: &mut Acks,
+        token: &CancellationToken,
+    ) -> Result<(), NobodyListens> {
+        if self.intake.is_empty() {
+            return Ok(());
+        }
+        let Some(batch) = self.intake.close(acks) else {
+            return Ok(());
+        };
+        let count = batch.samples.len() as u64;
+        let patience = async {
+            token.cancelled().await;
+            sleep(DRAIN).await;
+        };
+        tokio::select! {
+            biased;
+            sent = self.batches.send(batch) => if sent.is_ok() {
+                return Ok(());
+            },
+            () = patience => {}
+        }
+        self.intake.ledger.shed(Shed::StoreQueue, count);
+        Err(NobodyListens)
+    }
+
+    /// Everything but messages.
+    fn note(
+        &self,
+        arrival: Arrival,
+        requests: &Requests,
+        up: &mut Option<Instant>,
+    ) -> Result<(), LinkError> {
+        match arrival {
+            Arrival::Up { session_present, .. } => {
+                *up = Some(Instant::now());
+                self.intake.health.connected();
+                tracing::info!(
+                    broker = self.broker_name,
+                    client_id = self.dialer.client_id,
+                    session_present,
+                    "connected to the broker for ingest"
+                );
+                let filters = self.filters.iter().map(|(filter, qos)| (filter.as_str(), *qos));
+                requests
+                    .subscribe(filters)
+                    .map_err(|()| LinkError::Protocol("a topic filter is not valid".to_owned()))
+            }
+            Arrival::Subscribed(refusals) => {
+                for ((filter, _), refusal) in self.filters.iter().zip(refusals) {
+                    if let Some(reason) = refusal {
+                        self.intake.health.noted(format!(
+                            "the broker refuses the subscription `{filter}`: {reason}"
+                        ));
+                        tracing::error!(
+                            broker = self.broker_name,
+                            filter,
+                            reason,
+                            "the broker refuses a subscription; the others go on"
+                        );
+                    }
+                }
+                Ok(())
+            }
+            Arrival::Message(_)
+            | Arrival::Sent { .. }
+            | Arrival::Confirmed { .. }
+            | Arrival::Closing => Ok(()),
+        }
+    }
+
+    fn report(&self, error: &LinkError, volume: Volume, delay: Duration) {
+        let (broker, client_id) = (&self.broker_name, &self.dialer.client_id);
+        match volume {
+            Volume::Contested | Volume::Known => self.intake.health.failed(format!(
+                "another client uses the client id `{client_id}`: give each box its own `client_id`"
+            )),
+            _ => self.intake.health.failed(error.to_string()),
+        }
+        super::reconnect::log(broker, client_id, error, volume, delay);
+    }
+}
+
+impl Drain {
+    /// Keeps the link alive until the last PUBACKs are out, then says goodbye. Messages that
+    /// still come are not confirmed: the broker keeps them for the next start.
+    async fn finish(self) {
+        let Self { mut link, requests, acks } = self;
+        let deadline = Instant::now() + DRAIN;
+        while !acks.all_sent() {
+            tokio::select! {
+                arrival = timeout_at(deadline, link.next()) => match arrival {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => break,
+                },
+                () = acks.progress() => {}
+            }
+        }
+        goodbye(&mut link, &requests, deadline).await;
+    }
+}
+
+/// Sends DISCONNECT, so that the broker neither waits for us nor publishes our Will.
+pub(super) async fn goodbye(link: &mut Link, requests: &Requests, deadline: Instant) {
+    if requests.disconnect().is_err() {
+        return;
+    }
+    while let Ok(Ok(arrival)) = timeout_at(deadline, link.next()).await {
+        if matches!(arrival, Arrival::Closing) {
+            return;
+        }
+    }
+}

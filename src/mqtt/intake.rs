@@ -1,0 +1,126 @@
+//! From messages to batches: decodes, counts and quarantines. No I/O.
+//!
+//! Retained messages go into batches of their own, because they are stale.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::acks::Acks;
+use super::connection::Received;
+use crate::decode::payload::{Decoded, Decoders, Fault};
+use crate::health::SourceHealth;
+use crate::ledger::{Ledger, Rejection};
+use crate::message::Quarantined;
+use crate::sample::{Batch, Sample};
+use crate::time::Timestamp;
+
+/// A batch is handed over at the latest when it holds so many samples…
+const BATCH_SAMPLES: usize = 4096;
+/// …or came from so many messages.
+const BATCH_MESSAGES: u32 = 4096;
+
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) decoders: Decoders,
+    pub(super) max_payload: usize,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) health: Arc<SourceHealth>,
+    pub(super) quarantine: mpsc::Sender<Quarantined>,
+    pub(super) open: OpenBatch,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OpenBatch {
+    samples: Vec<Sample>,
+    /// Packet ids to confirm.
+    ids: Vec<u16>,
+    messages: u32,
+    /// When the first message came.
+    received: Timestamp,
+    stale: bool,
+}
+
+impl Intake {
+    /// The message may join the open batch.
+    pub(super) const fn fits(&self, message: &Received) -> bool {
+        self.open.messages == 0 || self.open.stale == message.retained
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.open.samples.len() >= BATCH_SAMPLES || self.open.messages >= BATCH_MESSAGES
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.open.messages == 0
+    }
+
+    pub(super) fn add(&mut self, message: &Received, now: Timestamp) {
+        let open = &mut self.open;
+        if open.messages == 0 {
+            open.received = now;
+            open.stale = message.retained;
+        }
+        open.messages += 1;
+        if message.id != 0 {
+            open.ids.push(message.id);
+        }
+        let length = message.payload.len();
+        let decoded = if length > self.max_payload {
+            let detail = format!("{length} bytes; `max_payload` is {}", self.max_payload);
+            Decoded::refused(Rejection::TooLarge, detail)
+        } else {
+            self.decoders.decode(&message.topic, &message.payload, now, &mut open.samples)
+        };
+        self.ledger.receive(decoded.received);
+        if let Some(fault) = decoded.fault {
+            decoded.rejected.iter().for_each(|(reason, n)| self.ledger.reject(reason, n));
+            self.set_aside(message, now, fault);
+        }
+    }
+
+    /// Closes the open batch. One without samples is confirmed at once and gives nothing.
+    pub(super) fn close(&mut self, acks: &mut Acks) -> Option<Batch> {
+        if self.open.messages == 0 {
+            return None;
+        }
+        let open = std::mem::take(&mut self.open);
+        self.health.heard(open.received, u64::from(open.messages));
+        let messages = u32::try_from(open.ids.len()).expect("a batch has few messages");
+        if open.samples.is_empty() {
+            if messages > 0 {
+                acks.confirm(open.ids);
+            }
+            return None;
+        }
+        // The next batch is likely to be as large.
+        self.open.samples = Vec::with_capacity(open.samples.len().min(BATCH_SAMPLES));
+        Some(Batch {
+            samples: Arc::new(open.samples),
+            received: open.received,
+            messages,
+            receipt: (messages > 0).then(|| acks.receipt(open.ids)),
+            stale: open.stale,
+        })
+    }
+
+    /// Keeps the head for an engineer. When the quarantine is full, the count must do.
+    fn set_aside(&self, message: &Received, now: Timestamp, fault: Fault) {
+        let Ok(place) = self.quarantine.try_reserve() else {
+            return;
+        };
+        let payload = &message.payload;
+        let head = &payload[..payload.len().min(Quarantined::MAX_BYTES)];
+        place.send(Quarantined {
+            received: now,
+            source: self.health.name.clone(),
+            topic: String::from_utf8_lossy(&message.topic).into_owned(),
+            reason: fault.reason.as_str(),
+            detail: fault.detail,
+            // Copied: a slice would keep the whole receive buffer alive.
+            head: Bytes::copy_from_slice(head),
+            length: payload.len() as u64,
+        });
+    }
+}

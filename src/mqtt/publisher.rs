@@ -1,0 +1,397 @@
+//! Alerts, status and verdicts out; commands in.
+//!
+//! [`Publisher`] is a handle for any number of tasks, [`PublisherTask`] owns the connection.
+//! A confirmed publish resolves when the broker's PUBACK is there; when the link breaks before,
+//! it fails with [`PublishError::Disconnected`] and the caller's outbox keeps the message.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{
+    Arrival, BrokerError, Dialer, Link, LinkError, Received, Requests, Role, packet_size,
+};
+use super::ingest::goodbye;
+use super::pending::Pending;
+use super::reconnect::{Reconnect, log};
+use crate::decode::topic::TopicPattern;
+use crate::message::{CommandMessage, Message};
+use crate::settings::Broker;
+use crate::time::Timestamp;
+
+/// Confirmed publishes that wait to be taken.
+const JOBS: usize = 256;
+/// Verdicts that wait to be taken.
+const SOON: usize = 1024;
+/// QoS 1 messages in flight, unless the broker allows fewer.
+const IN_FLIGHT: u16 = 128;
+/// Requests with the event loop that are not sent yet. Small, so that an alert never stands
+/// behind many verdicts.
+const UNSENT: usize = 64;
+/// At shutdown: how long the last publishes may take.
+const DRAIN: Duration = Duration::from_secs(1);
+/// The largest packet that MQTT can express.
+const LARGEST_PACKET: usize = 268_435_455;
+
+pub struct PublisherSettings {
+    pub broker_name: String,
+    pub broker: Broker,
+    pub site: String,
+    /// What the broker publishes when we vanish. At an orderly end we publish it ourselves.
+    pub will: Option<Message>,
+    /// `{prefix}/+/alert/+/command`: the first `+` is the asset, the second the prediction.
+    pub command_filter: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error("there is no link to the broker")]
+    Disconnected,
+    /// It will be refused again: the message is one for the dead letters.
+    #[error("the broker refuses the message: {reason} (0x{code:02x})")]
+    Refused { code: u8, reason: String },
+    #[error("the message is larger than the broker takes")]
+    TooLarge,
+    #[error("the publisher has ended")]
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    soon: mpsc::Sender<Message>,
+    link: watch::Receiver<bool>,
+}
+
+/// Owns the connection; nothing moves unless it runs.
+pub struct PublisherTask {
+    broker_name: String,
+    dialer: Dialer,
+    command_filter: Option<(TopicPattern, String)>,
+    commands: mpsc::Sender<CommandMessage>,
+    jobs: mpsc::Receiver<Job>,
+    soon: mpsc::Receiver<Message>,
+    link: watch::Sender<bool>,
+    pending: Pending<Reply>,
+    largest: usize,
+}
+
+type Reply = oneshot::Sender<Result<(), PublishError>>;
+
+#[derive(Debug)]
+struct Job {
+    message: Message,
+    reply: Reply,
+}
+
+/// Fails only when the settings cannot be used; it does not wait for the broker.
+pub fn connect(
+    settings: PublisherSettings,
+    commands: mpsc::Sender<CommandMessage>,
+) -> Result<(Publisher, PublisherTask), BrokerError> {
+    let role = Role::Egress { in_flight: IN_FLIGHT, will: settings.will };
+    let dialer = Dialer::new(&settings.broker, &settings.site, role)?;
+    let command_filter = match settings.command_filter {
+        Some(filter) => Some((command_pattern(&filter)?, filter)),
+        None => None,
+    };
+    let (jobs, jobs_in) = mpsc::channel(JOBS);
+    let (soon, soon_in) = mpsc::channel(SOON);
+    let (link, link_seen) = watch::channel(false);
+    let task = PublisherTask {
+        broker_name: settings.broker_name,
+        dialer,
+        command_filter,
+        commands,
+        jobs: jobs_in,
+        soon: soon_in,
+        link,
+        pending: Pending::default(),
+        largest: LARGEST_PACKET,
+    };
+    Ok((Publisher { jobs, soon, link: link_seen }, task))
+}
+
+/// The prediction stands where a pattern captures the tag.
+fn command_pattern(filter: &str) -> Result<TopicPattern, BrokerError> {
+    let pattern = filter.replacen('+', "{asset}", 1).replacen('+', "{tag}", 1);
+    match TopicPattern::parse(&pattern) {
+        Ok(pattern) if pattern.captures_tag() => Ok(pattern),
+        _ => Err(BrokerError::CommandFilter(filter.to_owned())),
+    }
+}
+
+impl Publisher {
+    /// QoS 1: resolves when the broker has confirmed the message.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        check_topic(&message.topic)?;
+        if self.jobs.is_closed() {
+            return Err(PublishError::Closed);
+        }
+        if !*self.link.borrow() {
+            return Err(PublishError::Disconnected);
+        }
+        let (reply, answer) = oneshot::channel();
+        let job = Job { message, reply };
+        self.jobs.send(job).await.map_err(|_| PublishError::Closed)?;
+        answer.await.unwrap_or(Err(PublishError::Closed))
+    }
+
+    /// QoS 0, for what may be lost. False: shed, because the link is down or the queue is full.
+    #[must_use]
+    pub fn publish_soon(&self, message: Message) -> bool {
+        *self.link.borrow()
+            && check_topic(&message.topic).is_ok()
+            && self.soon.try_send(message).is_ok()
+    }
+
+    /// True while connected and, where commands are wanted, subscribed to them.
+    pub fn link(&self) -> watch::Receiver<bool> {
+        self.link.clone()
+    }
+}
+
+/// A wrong topic would cost the connection; so it is refused here, with MQTT's own code.
+fn check_topic(topic: &str) -> Result<(), PublishError> {
+    let wrong =
+        topic.is_empty() || topic.len() > usize::from(u16::MAX) || topic.contains(['+', '#', '\0']);
+    if wrong {
+        let reason = format!("`{topic}` is not a topic to publish on");
+        return Err(PublishError::Refused { code: 0x90, reason });
+    }
+    Ok(())
+}
+
+impl PublisherTask {
+    /// Runs until `token` is cancelled. Then it sends what is queued, publishes the Will's
+    /// message itself, and disconnects.
+    pub async fn run(mut self, token: CancellationToken) {
+        let mut reconnect = Reconnect::new(Timestamp::now().as_nanos().unsigned_abs());
+        loop {
+            let mut up = None;
+            let ended = self.live(&token, &mut up).await;
+            self.link.send_replace(false);
+            self.fail_all();
+            let error = match ended {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            let lived = up.map_or(Duration::ZERO, |up: Instant| up.elapsed());
+            let (delay, volume) = reconnect.after(&error, lived);
+            log(&self.broker_name, &self.dialer.client_id, &error, volume, delay);
+            if self.wait(delay, &token).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One link from connecting to its end.
+    async fn live(
+        &mut self,
+        token: &CancellationToken,
+        up: &mut Option<Instant>,
+    ) -> Result<(), LinkError> {
+        let (requests, mut link) = self.dialer.open()?;
+        while let Some(arrival) = self.next(&mut link, &requests, token).await {
+            match arrival? {
+                Arrival::Up { max_packet, .. } => {
+                    *up = Some(Instant::now());
+                    self.connected(max_packet, &requests)?;
+                }
+                Arrival::Subscribed(refusals) => self.subscribed(&refusals),
+                Arrival::Message(message) => self.take_command(message),
+                arrival => self.settle(arrival),
+            }
+        }
+        if *self.link.borrow() {
+            self.finish(&mut link, &requests).await;
+        }
+        Ok(())
+    }
+
+    /// Takes publishes until something comes over the link; `None` at shutdown.
+    async fn next(
+        &mut self,
+        link: &mut Link,
+        requests: &Requests,
+        token: &CancellationToken,
+    ) -> Option<Result<Arrival, LinkError>> {
+        let mut next = pin!(link.next());
+        loop {
+            let up = *self.link.borrow();
+            let room = up && self.pending.unsent() < UNSENT;
+            tokio::select! {
+                biased;
+                arrival = &mut next => return Some(arrival),
+                () = token.cancelled() => return None,
+                Some(job) = self.jobs.recv(), if room => self.ask(job, requests),
+                Some(message) = self.soon.recv(), if room => {
+                    if packet_size(&message) <= self.largest && requests.publish(message, 0).is_ok() {
+                        self.pending.ask_soon();
+                    }
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, max_packet: Option<u32>, requests: &Requests) -> Result<(), LinkError> {
+        self.largest = max_packet.map_or(LARGEST_PACKET, |max| max as usize).min(LARGEST_PACKET);
+        tracing::info!(
+            broker = self.broker_name,
+            client_id = self.dialer.client_id,
+            "connected to the broker for alerts and status"
+        );
+        match &self.command_filter {
+            Some((_, filter)) => requests
+                .subscribe([(filter.as_str(), 1)])
+                .map_err(|()| LinkError::Protocol("the command filter is not valid".to_owned())),
+            None => {
+                self.link.send_replace(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Without commands the alerts must still go out; so a refusal does not keep the link down.
+    fn subscribed(&mut self, refusals: &[Option<&'static str>]) {
+        for reason in refusals.iter().flatten() {
+            tracing::error!(
+                broker = self.broker_name,
+                filter = self.command_filter.as_ref().map(|(_, filter)| filter),
+                reason,
+                "the broker refuses the subscription to commands; alerts cannot be acknowledged"
+            );
+        }
+        self.link.send_replace(true);
+    }
+
+    fn ask(&mut self, job: Job, requests: &Requests) {
+        let Job { message, reply } = job;
+        if packet_size(&message) > self.largest {
+            let _ = reply.send(Err(PublishError::TooLarge));
+        } else if requests.publish(message, 1).is_ok() {
+            self.pending.ask(reply);
+        } else {
+            let _ = reply.send(Err(PublishError::Disconnected));
+        }
+    }
+
+    fn settle(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Sent { id } => self.pending.sent(id),
+            Arrival::Confirmed { id, code, reason } => {
+                if let Some(reply) = self.pending.confirmed(id) {
+                    let refused = code >= 0x80;
+                    let answer =
+                        if refused { Err(PublishError::Refused { code, reason }) } else { Ok(()) };
+                    // The caller may have gone; then nobody wants to know.
+                    let _ = reply.send(answer);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Never waits: the one who takes commands may himself wait for a publish.
+    fn take_command(&self, message: Received) {
+        let topic = String::from_utf8_lossy(&message.topic);
+        let names = self.command_filter.as_ref().and_then(|(pattern, _)| pattern.captures(&topic));
+        let Some((Some(asset), Some(prediction))) = names.map(|names| (names.asset, names.tag))
+        else {
+            tracing::warn!(%topic, "a message that is no command came in; it is ignored");
+            return;
+        };
+        if message.retained {
+            tracing::warn!(%topic, "a retained command is ignored: it would be obeyed for ever");
+            return;
+        }
+        let command = CommandMessage {
+            asset: asset.to_owned(),
+            prediction: prediction.to_owned(),
+            body: message.payload,
+        };
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!(%topic, "a command is dropped: too many wait already");
+        }
+    }
+
+    /// Sends what is queued, then the Will's message, then DISCONNECT.
+    async fn finish(&mut self, link: &mut Link, requests: &Requests) {
+        let deadline = Instant::now() + DRAIN;
+        self.jobs.close();
+        let mut last = match &self.dialer.role {
+            Role::Egress { will, .. } => will.clone(),
+            Role::Ingest { .. } => None,
+        };
+        loop {
+            while self.pending.unsent() < UNSENT {
+                match self.jobs.try_recv() {
+                    Ok(job) => self.ask(job, requests),
+                    Err(_) => break,
+                }
+            }
+            if self.pending.is_empty() {
+                let Some(message) = last.take() else { break };
+                let (reply, _) = oneshot::channel();
+                self.ask(Job { message, reply }, requests);
+            }
+            tokio::select! {
+                arrival = link.next() => match arrival {
+                    Ok(arrival) => self.settle(arrival),
+                    Err(_) => return,
+                },
+                () = sleep_until(deadline) => break,
+            }
+        }
+        goodbye(link, requests, deadline).await;
+    }
+
+    /// Without a link nothing may pile up.
+    async fn wait(&mut self, delay: Duration, token: &CancellationToken) -> Result<(), ()> {
+        let mut pause = pin!(sleep(delay));
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return Err(()),
+                () = &mut pause => return Ok(()),
+                Some(job) = self.jobs.recv() => {
+                    let _ = job.reply.send(Err(PublishError::Disconnected));
+                }
+                Some(_) = self.soon.recv() => {}
+            }
+        }
+    }
+
+    fn fail_all(&mut self) {
+        for reply in self.pending.take() {
+            let _ = reply.send(Err(PublishError::Disconnected));
+        }
+        while let Ok(job) = self.jobs.try_recv() {
+            let _ = job.reply.send(Err(PublishError::Disconnected));
+        }
+        while self.soon.try_recv().is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_name_asset_and_prediction_by_their_place() {
+        let pattern = command_pattern("acme/plant7/+/alert/+/command").unwrap();
+        let names = pattern.captures("acme/plant7/press-3/alert/wear/command").unwrap();
+        assert_eq!((names.asset, names.tag), (Some("press-3"), Some("wear")));
+        assert!(command_pattern("acme/alert/+/command").is_err());
+    }
+
+    #[test]
+    fn wrong_topics_are_refused_before_they_cost_the_link() {
+        assert_eq!(check_topic("a/b"), Ok(()));
+        for topic in ["", "a/+/b", "a/#", "a\0b"] {
+            assert!(matches!(check_topic(topic), Err(PublishError::Refused { code: 0x90, .. })));
+        }
+    }
+}
