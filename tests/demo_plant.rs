@@ -66,7 +66,7 @@ fn a_healthy_plant_stays_within_its_ranges() {
         ("speed", 0.0..=11_700.0),
         ("load", 0.0..=90.0),
         ("current", 0.0..=25.0),
-        ("temperature", 30.0..=51.0),
+        ("temperature", 30.0..=52.0),
         ("vibration", 0.05..=3.4),
         ("hydraulic_pressure", 155.0..=195.0),
         ("oil_temperature", 35.0..=55.0),
@@ -102,7 +102,7 @@ fn early_wear_hides_below_what_health_can_show() {
     plan.faults[0].full = Duration::from_secs(1_000);
     let worn = values(&run(5, plan, 250), "spindle-2", "vibration");
     let over = worn.iter().filter(|value| **value > highest).count();
-    assert!(over * 20 < worn.len(), "{over} of {}", worn.len());
+    assert!(over * 10 < worn.len(), "{over} of {}", worn.len());
 }
 
 #[test]

@@ -143,7 +143,26 @@ fn the_narrator_tells_alerts_in_words() {
     tell(&event("normal", "acknowledged", "15.500"));
     tell("{}");
     assert_eq!(heard, Heard { raised: 2, cleared: 1, other: 1, unreadable: 1 });
-    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+    07:12:09.250  spindle-3: ALERT, high
+                  spindle-3 does not run as a healthy spindle does.
+                  score 3.21, threshold 1.00; 150 samples in 3.0 s, 99 % of them measured
+                  because of vibration at 4.12 (80 %), temperature at 46.2 (20 %)
+                  says model spindle-anomaly 1.0.0 on cpu
+
+    07:12:10.000  press-2: ALERT, low (from the backlog)
+                  press-2 is losing hydraulic pressure.
+                  score 131, threshold 140
+                  says rule press-pressure-low
+
+    07:12:11.000  spindle-3: acknowledged
+                  spindle-3 does not run as a healthy spindle does.
+
+    07:12:15.500  spindle-3: over
+                  spindle-anomaly is back to normal after 6.2 s
+
+    An event came that cannot be read: missing field `data` at line 1 column 2.
+    ");
 }
 
 #[tokio::test]

@@ -125,12 +125,27 @@ mod tests {
 
     #[test]
     fn the_table_is_for_people() {
-        insta::assert_snapshot!(summary(), @"");
+        insta::assert_snapshot!(summary(), @r"
+        samples received         12345
+        samples stored           12343
+        rejected                     2
+        shed                         0
+        windows                    240
+        inferences                 236
+        alerts raised                4
+        alerts cleared               3
+        alerts published            14
+        alert latency, p50        0.42 ms
+        alert latency, p99        1.90 ms
+        ");
     }
 
     #[test]
     fn the_line_is_for_machines() {
-        insta::assert_snapshot!(summary().to_json(), @"");
+        insta::assert_snapshot!(
+            summary().to_json(),
+            @r#"{"samples_received":12345,"samples_stored":12343,"rejected":2,"shed":0,"windows":240,"inferences":236,"alerts_raised":4,"alerts_cleared":3,"alerts_published":14,"alert_latency_ms":{"p50":0.42,"p99":1.9}}"#
+        );
     }
 
     #[test]
@@ -143,6 +158,16 @@ mod tests {
             settings: ".demo/andon.toml".into(),
             length: Some(Duration::from_secs(20)),
         };
-        insta::assert_snapshot!(header, @"");
+        insta::assert_snapshot!(header, @r"
+        A simulated line of 6 spindles and 3 presses is running,
+        and andon watches it. Things will go wrong. It ends after 20s.
+
+          alerts         mqtt://127.0.0.1:1883, topic demo/line1/+/alert/+/event
+          all messages   mqtt://127.0.0.1:1883, topic demo/line1/#
+          presses        Modbus tcp://127.0.0.1:502, units 1 to 3
+          metrics        http://127.0.0.1:9187/metrics
+          database       .demo/andon.db
+          configuration  .demo/andon.toml
+        ");
     }
 }
