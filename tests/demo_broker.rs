@@ -36,12 +36,15 @@ impl Client {
     }
 
     async fn subscribe(&mut self, filter: &str) {
-        self.client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+        self.client.subscribe(filter, QoS::AtLeastOnce).await.expect("the queue has room");
         self.until(|packet| matches!(packet, Packet::SubAck(_))).await;
     }
 
     async fn publish(&mut self, topic: &str, retain: bool, body: &[u8]) {
-        self.client.publish(topic, QoS::AtLeastOnce, retain, body.to_vec()).await.unwrap();
+        self.client
+            .publish(topic, QoS::AtLeastOnce, retain, body.to_vec())
+            .await
+            .expect("the queue has room");
         self.until(|packet| matches!(packet, Packet::PubAck(_))).await;
     }
 
@@ -55,7 +58,7 @@ impl Client {
     async fn until(&mut self, wanted: impl Fn(&Packet) -> bool) -> Packet {
         let found = async {
             loop {
-                if let Event::Incoming(packet) = self.events.poll().await.unwrap()
+                if let Event::Incoming(packet) = self.events.poll().await.expect("the link holds")
                     && wanted(&packet)
                 {
                     return packet;

@@ -15,7 +15,11 @@ fn f32_of(words: &[u16]) -> f32 {
 }
 
 fn value(readings: &[Reading], asset: &str, tag: &str) -> f64 {
-    readings.iter().rfind(|r| r.asset == asset && r.tag == tag).unwrap().value
+    readings
+        .iter()
+        .rfind(|r| r.asset == asset && r.tag == tag)
+        .expect("the press has this tag")
+        .value
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Client {
     async fn until(&mut self, wanted: impl Fn(&Packet) -> bool) -> Packet {
         let found = async {
             loop {
-                if let Event::Incoming(packet) = self.events.poll().await.unwrap()
+                if let Event::Incoming(packet) = self.events.poll().await.expect("the link holds")
                     && wanted(&packet)
                 {
                     return packet;
