@@ -13,23 +13,23 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
-use crate::health::SourceHealth;
 use crate::ledger::Ledger;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::Models;
-use crate::mqtt::{self, Ingest, IngestParts, Publisher, PublisherSettings, PublisherTask};
+use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 use crate::sample::Batch;
 use crate::settings::{Publish, Settings};
+use crate::sources::{self, Sinks, Source};
 use crate::stages::{Phase, Stages};
-use crate::store::{Store, StoreWriter};
+use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
+use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::watch::{Feeds, Watch, WatchParts};
-use crate::{deliver, http, modbus, status};
+use crate::{deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
 const BATCHES: usize = 256;
@@ -76,11 +76,21 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await
         .context("the store does not open")?;
-    let sources = sources(&settings, &registry, &ledger, &batches, &quarantine)?;
-    let egress = settings.publish.as_ref().map(|publish| egress(&settings, publish, commands));
-    let egress = egress.transpose()?;
+    let sinks = Sinks {
+        registry: &registry,
+        ledger: &ledger,
+        batches: &batches,
+        quarantine: &quarantine,
+    };
+    let sources = sources::build(&settings, &sinks)?;
+    drop(quarantine);
+    let egress = match &settings.publish {
+        Some(publish) => Some(egress(&settings, publish, commands)?),
+        None => None,
+    };
     let workers = models.spawn(&verdicts);
     let overview = Overview {
+        started: Timestamp::now(),
         ledger: Arc::clone(&ledger),
         meters: Arc::clone(&meters),
         sources: sources.iter().flat_map(Source::health).collect(),
@@ -139,4 +149,33 @@ impl Running {
         drop(feed);
         stages.stop().await
     }
+}
+
+/// The way out: alerts, status and commands on a connection of their own.
+struct Egress {
+    publisher: Publisher,
+    task: PublisherTask,
+    wire: Wire,
+    every: std::time::Duration,
+}
+
+fn egress(
+    settings: &Settings,
+    publish: &Publish,
+    commands: mpsc::Sender<CommandMessage>,
+) -> anyhow::Result<Egress> {
+    let wire = Wire { prefix: publish.prefix.clone(), site: settings.site.name.clone() };
+    let broker = settings.broker.get(&publish.broker).context("`publish.broker` names no broker")?;
+    let (publisher, task) = mqtt::connect(
+        PublisherSettings {
+            broker_name: publish.broker.clone(),
+            broker: broker.clone(),
+            site: settings.site.name.clone(),
+            will: Some(wire.will()),
+            command_filter: Some(wire.command_filter()),
+        },
+        commands,
+    )
+    .context("the alert connection cannot be built")?;
+    Ok(Egress { publisher, task, wire, every: publish.status_interval })
 }

@@ -17,11 +17,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry as Exposition;
 
-use crate::alert::wire::{ModelStatus, OutboxStatus, StatusBody, StoreStatus};
+use crate::alert::AlertCounts;
+use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
 use crate::health::SourceHealth;
 use crate::ledger::Ledger;
-use crate::model::ModelStats;
+use crate::model::{ModelSnapshot, ModelStats};
 use crate::store::Store;
+use crate::time::Timestamp;
 use crate::verdict::ModelIdentity;
 
 /// Latencies kept for percentiles.
@@ -38,6 +40,7 @@ pub struct Meters {
     /// Turns of the main loop; the watchdog is fed while it moves.
     pub heartbeat: AtomicU64,
     unfit: Mutex<BTreeMap<&'static str, u64>>,
+    alerts: Mutex<AlertCounts>,
     latency: Histogram,
     recent: Mutex<VecDeque<Duration>>,
 }
@@ -53,6 +56,7 @@ impl Default for Meters {
             refused: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             unfit: Mutex::default(),
+            alerts: Mutex::default(),
             latency: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             recent: Mutex::default(),
         }
@@ -91,6 +95,15 @@ impl Meters {
         Some(sorted[at])
     }
 
+    /// How many alerts stand in each state.
+    pub fn set_alerts(&self, counts: AlertCounts) {
+        *self.alerts.lock().expect(UNPOISONED) = counts;
+    }
+
+    pub fn alerts(&self) -> AlertCounts {
+        *self.alerts.lock().expect(UNPOISONED)
+    }
+
     fn unfit_counts(&self) -> BTreeMap<&'static str, u64> {
         self.unfit.lock().expect(UNPOISONED).clone()
     }
@@ -101,6 +114,7 @@ const UNPOISONED: &str = "no code panics while it holds a meter";
 /// Everything there is to know about the running daemon.
 #[derive(Clone)]
 pub struct Overview {
+    pub started: Timestamp,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
     pub sources: Vec<Arc<SourceHealth>>,
@@ -211,6 +225,96 @@ impl Overview {
         page.counts("andon_source_messages", "Messages or answers", "source", each(|s| s.messages))?;
         page.counts("andon_source_errors", "Errors of the source", "source", each(|s| s.errors))?;
         page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))
+    }
+}
+
+impl Overview {
+    fn encode_models(&self, page: &mut Page<'_>) -> fmt::Result {
+        let models: Vec<_> = self
+            .models
+            .iter()
+            .map(|(model, stats)| {
+                (format!("{}/{}@{}", model.name, model.version, model.device), stats.snapshot())
+            })
+            .collect();
+        let each = |value: fn(&ModelSnapshot) -> u64| {
+            models.iter().map(move |(name, stats)| (name.as_str(), value(stats)))
+        };
+        page.counts("andon_inferences", "Frames answered", "model", each(|s| s.inferences))?;
+        page.counts("andon_inference_batches", "Runs of the model", "model", each(|s| s.batches))?;
+        page.counts("andon_frames_replaced", "Frames given up for newer ones", "model", each(|s| s.replaced))?;
+        page.counts("andon_verdicts_unhealthy", "Answers that were no number or implausible", "model", each(|s| s.unhealthy))?;
+        page.gauges("andon_frames_waiting", "Frames that wait for the model", "model", each(|s| s.queued))
+    }
+
+    fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {
+        let store = self.store.stats();
+        page.count("andon_commits", "Commits of the buffer", store.commits)?;
+        page.count("andon_commits_failed", "Commits that failed and were tried again", store.failed_commits)?;
+        page.count("andon_blocks_damaged", "Blocks that could not be read back", store.damaged_blocks)?;
+        page.gauge("andon_commit_seconds_max", "Slowest commit since the start", store.commit_seconds_max)?;
+        page.gauge("andon_buffer_bytes", "The database with its WAL", (store.db_bytes + store.wal_bytes) as f64)?;
+        page.gauge("andon_wal_bytes", "The WAL alone", store.wal_bytes as f64)?;
+        page.gauge("andon_store_queue_samples", "Samples that wait for their commit", store.queue_samples as f64)?;
+        page.gauge("andon_outbox_messages", "Alert messages not yet confirmed", store.outbox as f64)?;
+        page.gauge("andon_dead_letters", "Alert messages the broker refuses", store.dead_letters as f64)?;
+        page.gauge("andon_disk_failing", "1 while the last commit failed", f64::from(u8::from(store.disk_failing)))
+    }
+
+    /// What the retained status message says.
+    pub fn status(&self) -> StatusBody {
+        let store = self.store.stats();
+        let models = self.models.iter().map(|(model, stats)| {
+            let stats = stats.snapshot();
+            ModelStatus {
+                name: model.name.clone(),
+                version: model.version.clone(),
+                sha256: model.sha256.clone(),
+                device: model.device.clone(),
+                inferences: stats.inferences,
+                shed: stats.replaced,
+                errors: stats.unhealthy,
+            }
+        });
+        StatusBody {
+            state: Liveness::Online,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.started,
+            ledger: self.ledger.totals(),
+            alerts: self.meters.alerts(),
+            sources: self.sources.iter().map(|source| source.snapshot()).collect(),
+            models: models.collect(),
+            outbox: OutboxStatus { waiting: store.outbox, oldest: None, dead: store.dead_letters },
+            store: StoreStatus {
+                writable: !store.disk_failing,
+                bytes: store.db_bytes + store.wal_bytes,
+                oldest: store.oldest,
+                last_error: None,
+            },
+        }
+    }
+
+    /// Whether the process does its work; `Err` asks for a restart.
+    pub fn healthy(&self) -> Result<(), String> {
+        match self.store.stats().disk_failing {
+            true => Err("the buffer cannot be written".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether everything is connected that the configuration names.
+    pub fn ready(&self) -> Result<(), String> {
+        let mut missing: Vec<String> = self
+            .sources
+            .iter()
+            .map(|source| source.snapshot())
+            .filter(|source| !source.connected)
+            .map(|source| format!("{} is not connected", source.name))
+            .collect();
+        if !self.publishing() {
+            missing.push("the alert broker is not connected".into());
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     }
 }
 

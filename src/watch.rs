@@ -6,62 +6,77 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
-use crate::alert::wire::Wire;
-use crate::alert::{AlertBook, Cause, Command, Transition};
-use crate::asset::{AssetId, NamePattern};
+use crate::alert::wire::{Wire, decode_level};
+use crate::alert::{AlertBook, AlertRecord, AlertSpec, Cause, Command, Transition};
+use crate::asset::AssetId;
 use crate::frame::{self, FrameSpec, Scratch};
 use crate::ledger::{Ledger, Rejection};
-use crate::message::CommandMessage;
-use crate::model::{LoadedPrediction, ModelHandle};
+use crate::message::{CommandMessage, Quarantined};
+use crate::model::{LoadedPrediction, ModelHandle, Models};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Sample};
-use crate::settings::AlertPolicy;
+use crate::settings::{Direction, Settings};
 use crate::store::{AlertChange, AlertKey, Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
-use crate::window::{Admission, Mark, Windower};
+use crate::window::{Admission, Mark, WindowSpec, Windower};
 
 /// Batches taken from the channel at once.
 const BATCHES_AT_ONCE: usize = 64;
 /// How often the windows' places are written down for a restart.
-const MARK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// How late a window or rule that waits for silence may be noticed. A timer set anew for each
+/// batch would cost more than the samples.
+const TICK: Duration = Duration::from_millis(20);
 
-/// A prediction as the loop needs it.
-#[derive(Debug)]
-pub struct Bound {
-    pub name: Arc<str>,
-    pub spec: Arc<FrameSpec>,
-    pub policy: AlertPolicy,
-    pub model: ModelHandle,
-}
-
-/// What the loop owns. Built by the pipeline.
-pub struct Watch {
+/// What the loop is built from.
+pub struct WatchParts<'a> {
+    pub settings: &'a Settings,
+    pub models: Models,
+    pub workers: Vec<ModelHandle>,
     pub registry: Arc<Registry>,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
     pub store: Store,
-    pub inspector: Inspector,
-    pub windower: Windower,
-    pub rules: RuleBook,
-    pub book: AlertBook,
-    pub predictions: Vec<Bound>,
-    /// Names of predictions and rules by id.
-    pub names: Vec<Arc<str>>,
+    /// How alerts are told; without it they are only kept.
     pub wire: Option<Wire>,
+    pub publisher: Option<Publisher>,
+}
+
+pub struct Watch {
+    registry: Arc<Registry>,
+    ledger: Arc<Ledger>,
+    meters: Arc<Meters>,
+    store: Store,
+    wire: Option<Wire>,
     /// Where every verdict goes as well, if asked for.
-    pub verdict_stream: Option<Publisher>,
-    pub scratch: Scratch,
-    pub known_tags: u32,
-    pub known_assets: BTreeMap<AssetId, Arc<str>>,
+    verdict_stream: Option<Publisher>,
+    inspector: Inspector,
+    windower: Windower,
+    rules: RuleBook,
+    book: AlertBook,
+    predictions: Vec<Bound>,
+    /// Names of predictions and rules by id.
+    names: Vec<Arc<str>>,
+    scratch: Scratch,
+    known_tags: u32,
+    known_assets: BTreeMap<AssetId, Arc<str>>,
+}
+
+/// A prediction as the loop needs it.
+struct Bound {
+    spec: Arc<FrameSpec>,
+    explain_from: (f64, Direction),
+    model: ModelHandle,
 }
 
 /// The ends of the channels that feed the loop.
@@ -73,13 +88,104 @@ pub struct Feeds {
 }
 
 impl Watch {
+    pub fn new(parts: WatchParts<'_>) -> Self {
+        let WatchParts { settings, models, workers, .. } = parts;
+        let mut specs = Vec::new();
+        let mut windows = Vec::new();
+        let mut predictions = Vec::new();
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for loaded in models.predictions {
+            windows.push(window_spec(&loaded));
+            predictions.push(Bound {
+                spec: loaded.spec,
+                explain_from: (
+                    loaded.policy.raise.expect("loading refuses a policy without `raise`"),
+                    loaded.policy.direction.unwrap_or_default(),
+                ),
+                model: workers[loaded.worker].clone(),
+            });
+            names.push(loaded.name.as_str().into());
+            specs.push(AlertSpec::prediction(loaded.id, loaded.name, loaded.policy));
+        }
+        let mut rules = Vec::new();
+        for rule in &settings.rule {
+            let id = PredictionId(u16::try_from(names.len()).expect("fewer than 65,536 rules"));
+            names.push(rule.name.as_str().into());
+            specs.push(AlertSpec::rule(id, rule));
+            rules.push((id, rule.clone()));
+        }
+        let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
+        let mut watch = Self {
+            inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
+            windower: Windower::new(windows),
+            rules: RuleBook::new(rules),
+            book: AlertBook::new(&settings.site.name, specs),
+            registry: parts.registry,
+            ledger: parts.ledger,
+            meters: parts.meters,
+            store: parts.store,
+            wire: parts.wire,
+            verdict_stream: parts.publisher.filter(|_| streams),
+            predictions,
+            names,
+            scratch: Scratch::default(),
+            known_tags: 0,
+            known_assets: BTreeMap::new(),
+        };
+        watch.expect_named(settings);
+        watch
+    }
+
+    /// Puts alerts, windows and rules back to where the last life left them.
+    pub async fn restore(&mut self) -> anyhow::Result<()> {
+        self.know_all();
+        for (key, state) in self.store.alert_states().await? {
+            match serde_json::from_str::<AlertRecord>(&state) {
+                Ok(record) => {
+                    let asset = self.registry.intern_asset(&key.asset);
+                    self.book.restore(asset, &key.asset, record);
+                }
+                Err(error) => tracing::error!(
+                    asset = key.asset,
+                    prediction = key.prediction,
+                    %error,
+                    "A stored alert cannot be read; it starts anew."
+                ),
+            }
+        }
+        for transition in self.book.withdraw(Timestamp::now()) {
+            self.commit(&transition);
+        }
+        self.meters.set_alerts(self.book.counts());
+        let marks = self.store.load_marks().await?;
+        let Some(from) = marks.iter().map(|mark| mark.start).min() else {
+            return Ok(());
+        };
+        for mark in marks {
+            let asset = self.registry.intern_asset(&mark.asset);
+            if let Ok(prediction) = self.prediction_id(&mark.prediction) {
+                self.windower.resume(Mark {
+                    asset,
+                    prediction,
+                    start: mark.start,
+                    end: mark.end,
+                });
+            }
+        }
+        let store = self.store.clone();
+        let fed = store.scan(from, |samples, received| self.rebuild(&samples, received)).await?;
+        tracing::info!(samples = fed, from = %from, "The windows are rebuilt from the buffer.");
+        Ok(())
+    }
+
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
         let mut marks = tokio::time::interval(MARK_INTERVAL);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             add(&self.meters.heartbeat, 1);
-            let deadline = self.next_deadline();
             tokio::select! {
                 biased;
                 Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
@@ -92,15 +198,14 @@ impl Watch {
                         self.take_in(batch).await;
                     }
                 }
-                () = sleep_until(deadline) => self.advance(Timestamp::now()),
+                _ = ticks.tick() => self.advance(Timestamp::now()),
                 _ = marks.tick() => self.save_marks().await,
             }
         }
         self.finish(feeds.verdicts).await;
     }
 
-    /// Feeds what the buffer holds, so that open windows and alert rules stand where they stood.
-    pub fn rebuild(&mut self, samples: &[Sample], received: Timestamp) {
+    fn rebuild(&mut self, samples: &[Sample], received: Timestamp) {
         for sample in samples {
             self.know(sample.tag);
             let mut sample = *sample;
@@ -151,7 +256,8 @@ impl Watch {
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
             match frame::build(&bound.spec, &window, &mut self.scratch) {
-                Ok(frame) => {
+                Ok(mut frame) => {
+                    frame.explain_from = Some(bound.explain_from);
                     let _counted_by_the_model = bound.model.submit(frame);
                 }
                 Err(unfit) => self.meters.unfit(unfit.reason()),
@@ -176,8 +282,8 @@ impl Watch {
         let outcome = Command::parse(&message.body)
             .map_err(|error| error.to_string())
             .and_then(|command| {
-                let prediction = self.prediction_id(&message.prediction)?;
-                let asset = self.registry.intern_asset(&message.asset);
+                let prediction = self.prediction_id(&decode_level(&message.prediction))?;
+                let asset = self.registry.intern_asset(&decode_level(&message.asset));
                 self.book.command(asset, prediction, command, now).map_err(|error| error.to_string())
             });
         match outcome {
@@ -199,6 +305,7 @@ impl Watch {
             Cause::Cleared => add(&self.meters.alerts_cleared, 1),
             _ => {}
         }
+        self.meters.set_alerts(self.book.counts());
         tracing::info!(
             asset = record.asset,
             prediction = record.prediction,
@@ -227,6 +334,9 @@ impl Watch {
     }
 
     fn advance(&mut self, now: Timestamp) {
+        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
         self.windower.advance(now);
         self.ask_models();
         let mut verdicts = Vec::new();
@@ -241,15 +351,29 @@ impl Watch {
 
     /// Introduces tags that sources have found since the last look.
     fn know(&mut self, tag: TagId) {
-        if tag.0 < self.known_tags {
-            return;
+        if tag.0 >= self.known_tags {
+            self.know_all();
         }
+    }
+
+    fn know_all(&mut self) {
         for (id, info) in self.registry.tags_from(self.known_tags) {
             self.inspector.attach(id, &info.asset_name, &info.name);
             self.windower.attach(id, &info);
             self.rules.attach(id, info.asset, &info.asset_name, &info.name);
             self.known_assets.insert(info.asset, info.asset_name);
             self.known_tags = id.0 + 1;
+        }
+    }
+
+    /// A rule on a named asset must notice silence even if the asset never speaks.
+    fn expect_named(&mut self, settings: &Settings) {
+        for rule in &settings.rule {
+            for asset in rule.assets.iter().filter(|name| !name.contains('*')) {
+                let id = self.registry.intern_asset(asset);
+                self.known_assets.insert(id, asset.as_str().into());
+                self.rules.expect(id, asset, &rule.tag, Timestamp::now());
+            }
         }
     }
 
@@ -295,9 +419,24 @@ impl Watch {
     }
 }
 
-async fn sleep_until(deadline: Option<Timestamp>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(Timestamp::now())).await,
-        None => std::future::pending().await,
+/// Hands unreadable payloads to the store.
+pub async fn quarantine(store: Store, mut payloads: mpsc::Receiver<Quarantined>) {
+    while let Some(payload) = payloads.recv().await {
+        store.quarantine(payload);
+    }
+}
+
+fn window_spec(loaded: &LoadedPrediction) -> WindowSpec {
+    let window = &loaded.window;
+    let length = window.length.expect("loading refuses a window without `length`");
+    WindowSpec {
+        prediction: loaded.id,
+        assets: loaded.assets.clone(),
+        tags: loaded.plant_tags.clone(),
+        length,
+        hop: window.hop.unwrap_or(length),
+        lateness: window.lateness.unwrap_or_default(),
+        // One more than the rule looks back on: the window that ended at the mark is not repeated.
+        history: loaded.policy.m.unwrap_or(1) as usize + 1,
     }
 }

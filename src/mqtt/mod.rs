@@ -17,4 +17,4 @@ mod reconnect;
 pub use self::address::{Address, AddressError};
 pub use self::connection::BrokerError;
 pub use self::ingest::{Ingest, IngestError, IngestParts};
-pub use self::publisher::{PublishError, Publisher, PublisherSettings, PublisherTask, connect};
+pub use self::publisher::{Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, connect};

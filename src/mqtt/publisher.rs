@@ -79,6 +79,18 @@ pub struct PublisherTask {
     largest: usize,
 }
 
+/// A message on its way.
+#[must_use = "only the broker's answer says what became of the message"]
+#[derive(Debug)]
+pub struct Confirmation(oneshot::Receiver<Result<(), PublishError>>);
+
+impl Confirmation {
+    /// Resolves when the broker has answered or the connection is lost.
+    pub async fn confirmed(self) -> Result<(), PublishError> {
+        self.0.await.unwrap_or(Err(PublishError::Closed))
+    }
+}
+
 type Reply = oneshot::Sender<Result<(), PublishError>>;
 
 #[derive(Debug)]
@@ -127,6 +139,11 @@ fn command_pattern(filter: &str) -> Result<TopicPattern, BrokerError> {
 impl Publisher {
     /// QoS 1: resolves when the broker has confirmed the message.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        self.submit(message).await?.confirmed().await
+    }
+
+    /// Queues a QoS 1 message. Messages leave in the order in which they were submitted.
+    pub async fn submit(&self, message: Message) -> Result<Confirmation, PublishError> {
         check_topic(&message.topic)?;
         if self.jobs.is_closed() {
             return Err(PublishError::Closed);
@@ -137,7 +154,7 @@ impl Publisher {
         let (reply, answer) = oneshot::channel();
         let job = Job { message, reply };
         self.jobs.send(job).await.map_err(|_| PublishError::Closed)?;
-        answer.await.unwrap_or(Err(PublishError::Closed))
+        Ok(Confirmation(answer))
     }
 
     /// QoS 0, for what may be lost. False: shed, because the link is down or the queue is full.
