@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
 use crate::ledger::Ledger;
@@ -138,6 +139,11 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
 }
 
 impl Running {
+    /// Cancelled when everything else has ended.
+    pub fn token(&self) -> CancellationToken {
+        self.stages.token(Phase::Service)
+    }
+
     /// The name of the first stage that ends by itself: something is wrong.
     pub async fn failed(&mut self) -> &'static str {
         self.stages.failed().await

@@ -54,10 +54,10 @@ impl Sample {
 
 /// What a source wants to hear once its samples are on disk; an MQTT source sends its PUBACKs.
 /// Dropping it unsettled means "not stored": the broker will deliver again.
-pub struct Receipt(Box<dyn FnOnce() + Send>);
+pub struct Receipt(Box<dyn FnOnce() + Send + Sync>);
 
 impl Receipt {
-    pub fn new(settle: impl FnOnce() + Send + 'static) -> Self {
+    pub fn new(settle: impl FnOnce() + Send + Sync + 'static) -> Self {
         Self(Box::new(settle))
     }
 

@@ -72,6 +72,10 @@ impl Stages {
         self.tasks.push(Stage { phase, name, task });
     }
 
+    pub fn token(&self, phase: Phase) -> CancellationToken {
+        self.tokens[phase as usize].clone()
+    }
+
     /// The name of the first stage that ends by itself.
     pub async fn failed(&mut self) -> &'static str {
         self.ended.1.recv().await.expect("this struct holds a sender")

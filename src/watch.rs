@@ -63,6 +63,8 @@ pub struct Watch {
     inspector: Inspector,
     windower: Windower,
     rules: RuleBook,
+    /// What the rules have just said.
+    ruled: Vec<Verdict>,
     book: AlertBook,
     predictions: Vec<Bound>,
     /// Names of predictions and rules by id.
@@ -115,10 +117,11 @@ impl Watch {
             rules.push((id, rule.clone()));
         }
         let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
-        let mut watch = Self {
+        Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             windower: Windower::new(windows),
             rules: RuleBook::new(rules),
+            ruled: Vec::new(),
             book: AlertBook::new(&settings.site.name, specs),
             registry: parts.registry,
             ledger: parts.ledger,
@@ -131,9 +134,7 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
-        };
-        watch.expect_named(settings);
-        watch
+        }
     }
 
     /// Puts alerts, windows and rules back to where the last life left them.
@@ -157,19 +158,22 @@ impl Watch {
             self.commit(&transition);
         }
         self.meters.set_alerts(self.book.counts());
+        self.rebuild_windows().await?;
+        let now = Timestamp::now();
+        self.rules.resume(now);
+        self.expect_named(now);
+        Ok(())
+    }
+
+    async fn rebuild_windows(&mut self) -> anyhow::Result<()> {
         let marks = self.store.load_marks().await?;
         let Some(from) = marks.iter().map(|mark| mark.start).min() else {
             return Ok(());
         };
-        for mark in marks {
-            let asset = self.registry.intern_asset(&mark.asset);
-            if let Ok(prediction) = self.prediction_id(&mark.prediction) {
-                self.windower.resume(Mark {
-                    asset,
-                    prediction,
-                    start: mark.start,
-                    end: mark.end,
-                });
+        for WindowMark { asset, prediction, start, end } in marks {
+            let asset = self.registry.intern_asset(&asset);
+            if let Ok(prediction) = self.prediction_id(&prediction) {
+                self.windower.resume(Mark { asset, prediction, start, end });
             }
         }
         let store = self.store.clone();
@@ -190,6 +194,8 @@ impl Watch {
                 biased;
                 Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
                 Some(command) = feeds.commands.recv() => self.obey(&command, Timestamp::now()),
+                _ = ticks.tick() => self.advance(Timestamp::now()),
+                _ = marks.tick() => self.save_marks().await,
                 taken = feeds.batches.recv_many(&mut batches, BATCHES_AT_ONCE) => {
                     if taken == 0 {
                         break;
@@ -198,8 +204,6 @@ impl Watch {
                         self.take_in(batch).await;
                     }
                 }
-                _ = ticks.tick() => self.advance(Timestamp::now()),
-                _ = marks.tick() => self.save_marks().await,
             }
         }
         self.finish(feeds.verdicts).await;
@@ -245,8 +249,9 @@ impl Watch {
         if self.windower.insert(sample, received) == Admission::Late {
             add(&self.meters.late_samples, 1);
         }
-        if let Some(verdict) = self.rules.observe(sample, received) {
-            self.judge(&verdict, received);
+        self.rules.observe(sample, received, &mut self.ruled);
+        if !self.ruled.is_empty() {
+            self.judge_rules(received);
         }
         self.ask_models();
     }
@@ -262,6 +267,12 @@ impl Watch {
                 }
                 Err(unfit) => self.meters.unfit(unfit.reason()),
             }
+        }
+    }
+
+    fn judge_rules(&mut self, now: Timestamp) {
+        for verdict in std::mem::take(&mut self.ruled) {
+            self.judge(&verdict, now);
         }
     }
 
@@ -318,7 +329,7 @@ impl Watch {
         let messages =
             self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition, false));
         let state = serde_json::to_string(record).expect("a record holds no map with odd keys");
-        self.store.queue_change(AlertChange {
+        let _on_disk = self.store.queue_change(AlertChange {
             key: AlertKey { asset: record.asset.clone(), prediction: record.prediction.clone() },
             state: Some(state),
             messages,
@@ -339,11 +350,8 @@ impl Watch {
         }
         self.windower.advance(now);
         self.ask_models();
-        let mut verdicts = Vec::new();
-        self.rules.advance(now, &mut verdicts);
-        for verdict in verdicts {
-            self.judge(&verdict, now);
-        }
+        self.rules.advance(now, &mut self.ruled);
+        self.judge_rules(now);
         for transition in self.book.advance(now) {
             self.commit(&transition);
         }
@@ -367,12 +375,19 @@ impl Watch {
     }
 
     /// A rule on a named asset must notice silence even if the asset never speaks.
-    fn expect_named(&mut self, settings: &Settings) {
-        for rule in &settings.rule {
-            for asset in rule.assets.iter().filter(|name| !name.contains('*')) {
-                let id = self.registry.intern_asset(asset);
-                self.known_assets.insert(id, asset.as_str().into());
-                self.rules.expect(id, asset, &rule.tag, Timestamp::now());
+    fn expect_named(&mut self, now: Timestamp) {
+        let expected: Vec<(String, String)> = self
+            .rules
+            .expected()
+            .map(|(asset, tag)| (asset.to_owned(), tag.to_owned()))
+            .collect();
+        for (asset, tag) in expected {
+            match self.registry.intern(&asset, &tag) {
+                Ok(id) => {
+                    self.know(id);
+                    self.rules.expect(id, now);
+                }
+                Err(full) => tracing::error!(asset, tag, error = %full, "A silence rule has no tag."),
             }
         }
     }

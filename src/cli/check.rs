@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config::Diagnostics;
 use crate::pipeline::Plan;
 use crate::{config, model};
 
@@ -37,7 +38,16 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
     match model::load(&loaded.settings) {
         Ok(models) => Ok(Some(Plan { settings: loaded.settings, models })),
         Err(errors) => {
-            eprintln!("{}", config::locate_all(&loaded.source, errors));
+            let located = errors.into_iter().map(|error| {
+                let diagnostic = loaded.source.error(&error.path, error.message);
+                match error.help {
+                    Some(help) => diagnostic.with_help(help),
+                    None => diagnostic,
+                }
+            });
+            if let Some(diagnostics) = Diagnostics::new(located.collect()) {
+                eprintln!("{diagnostics}");
+            }
             Ok(None)
         }
     }

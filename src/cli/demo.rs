@@ -34,7 +34,7 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn show(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install()?;
     forget_last_demo(&arguments.dir)?;
-    let faults = FaultPlan::demo(arguments.length);
+    let faults = FaultPlan::demo();
     let mut demo = Demo::start(SEED, faults, &arguments.dir, &arguments.models).await?;
     let settings = demo.settings();
     let models = match model::load(&settings) {
