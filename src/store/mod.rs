@@ -1,1 +1,3 @@
-//! store
+//! The buffer.
+
+mod block;
