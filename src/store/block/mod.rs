@@ -150,8 +150,8 @@ impl Encoder {
                 *slot += 1;
                 self.times[at] = sample.time.as_nanos();
                 self.values[at] = sample.value;
-                let omitted = sample.quality == Quality::Bad
-                    && sample.value.to_bits() == f64::NAN.to_bits();
+                let omitted =
+                    sample.quality == Quality::Bad && sample.value.to_bits() == f64::NAN.to_bits();
                 self.codes[at] = sample.quality as u8 | mark | if omitted { OMITTED } else { 0 };
             }
         }

@@ -7,18 +7,8 @@ use super::stream::{Effort, Reader, put_floats, put_integers};
 /// Decimals with more digits after the point than this are written as floats.
 const MAX_DIGITS: usize = 9;
 const POWERS: [f64; MAX_DIGITS + 1] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
-const INTEGER_POWERS: [i64; MAX_DIGITS + 1] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-];
+const INTEGER_POWERS: [i64; MAX_DIGITS + 1] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 /// Integers up to here are exact as f64, with room for the rounding trick below.
 const LARGEST: f64 = (1u64 << 50) as f64;
 
