@@ -1,0 +1,215 @@
+//! Reading back, in short reads: an open read keeps a checkpoint from finishing.
+
+use bytes::Bytes;
+use serde_json::json;
+use sqlx::SqlitePool;
+
+use super::block::{CODEC, Malformed, Stored, decode};
+use super::stats::Gauges;
+use super::{AlertKey, DeadLetter, WindowMark};
+use crate::ledger::Rejection;
+use crate::message::{Message, Outgoing, Quarantined};
+use crate::sample::Sample;
+use crate::tag::TagId;
+use crate::time::Timestamp;
+
+/// Blocks fetched in one read.
+const BLOCKS_A_READ: usize = 16;
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+#[derive(sqlx::FromRow)]
+struct BlockRow {
+    id: i64,
+    received: i64,
+    codec: i64,
+    crc32: i64,
+    data: Vec<u8>,
+}
+
+/// The blocks in commit order that hold times in `[from, to)`.
+pub(super) async fn block_ids(
+    readers: &SqlitePool,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT id FROM block WHERE max_time >= ? AND min_time <= ? ORDER BY id")
+        .bind(from.as_nanos())
+        .bind(to.as_nanos())
+        .fetch_all(readers)
+        .await
+}
+
+/// Reads and decodes the blocks `ids`, a few at a time, and hands over each one's samples and
+/// when it was received. Blocks that are gone by now are passed over; damaged ones are too,
+/// counted and logged.
+pub(super) async fn blocks(
+    readers: &SqlitePool,
+    gauges: &Gauges,
+    ids: &[i64],
+    keep: Keep,
+    mut each: impl FnMut(Vec<Sample>, Timestamp),
+) -> Result<()> {
+    for ids in ids.chunks(BLOCKS_A_READ) {
+        let rows: Vec<BlockRow> = sqlx::query_as(
+            "SELECT id, received, codec, crc32, data FROM block \
+             WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        )
+        .bind(json!(ids).to_string())
+        .fetch_all(readers)
+        .await?;
+        let decoded = tokio::task::spawn_blocking(move || {
+            rows.iter().map(|row| (row.id, row.received, row.samples(keep))).collect::<Vec<_>>()
+        })
+        .await
+        .expect("decoding does not panic and is not aborted");
+        for (id, received, samples) in decoded {
+            match samples {
+                Ok(samples) => each(samples, Timestamp::from_nanos(received)),
+                Err(error) => {
+                    gauges.update(|stats| stats.damaged_blocks += 1);
+                    tracing::error!(block = id, %error, "A block cannot be read and is passed over.");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which samples of a block are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) tag: Option<TagId>,
+    pub(super) from: Timestamp,
+    /// Exclusive.
+    pub(super) to: Option<Timestamp>,
+    pub(super) stale: bool,
+}
+
+impl Keep {
+    /// The wanted samples in time order; those of one time stay in tag order.
+    fn of(self, block: &[Stored]) -> Vec<Sample> {
+        let mut samples: Vec<Sample> = block
+            .iter()
+            .filter(|stored| self.stale || !stored.stale)
+            .map(|stored| stored.sample)
+            .filter(|sample| self.tag.is_none_or(|tag| tag == sample.tag))
+            .filter(|sample| sample.time >= self.from)
+            .filter(|sample| self.to.is_none_or(|to| sample.time < to))
+            .collect();
+        samples.sort_by_key(|sample| sample.time);
+        samples
+    }
+}
+
+impl BlockRow {
+    fn samples(&self, keep: Keep) -> std::result::Result<Vec<Sample>, Malformed> {
+        if self.codec != CODEC {
+            return Err(Malformed("its codec is unknown"));
+        }
+        if i64::from(crc32fast::hash(&self.data)) != self.crc32 {
+            return Err(Malformed("its checksum is wrong"));
+        }
+        decode(&self.data).map(|samples| keep.of(&samples))
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct MessageRow {
+    seq: i64,
+    created: i64,
+    topic: String,
+    body: Vec<u8>,
+    retain: bool,
+}
+
+impl From<MessageRow> for Outgoing {
+    fn from(row: MessageRow) -> Self {
+        let message = Message { topic: row.topic, body: Bytes::from(row.body), retain: row.retain };
+        Self { seq: row.seq, created: Timestamp::from_nanos(row.created), message }
+    }
+}
+
+pub(super) async fn outgoing(
+    readers: &SqlitePool,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Outgoing>> {
+    let rows: Vec<MessageRow> = sqlx::query_as(
+        "SELECT seq, created, topic, body, retain FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+    )
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(readers)
+    .await?;
+    Ok(rows.into_iter().map(Outgoing::from).collect())
+}
+
+pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, String)>> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT asset, prediction, state FROM alert ORDER BY asset, prediction")
+            .fetch_all(readers)
+            .await?;
+    let keyed = |(asset, prediction, state)| (AlertKey { asset, prediction }, state);
+    Ok(rows.into_iter().map(keyed).collect())
+}
+
+pub(super) async fn marks(readers: &SqlitePool) -> Result<Vec<WindowMark>> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT asset, prediction, ended FROM mark ORDER BY asset, prediction")
+            .fetch_all(readers)
+            .await?;
+    let mark = |(asset, prediction, end)| WindowMark {
+        asset,
+        prediction,
+        end: Timestamp::from_nanos(end),
+    };
+    Ok(rows.into_iter().map(mark).collect())
+}
+
+pub(super) async fn quarantined(readers: &SqlitePool, limit: usize) -> Result<Vec<Quarantined>> {
+    type Row = (i64, String, String, String, String, Vec<u8>, i64);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT received, source, topic, reason, detail, head, length FROM quarantine \
+         ORDER BY id DESC LIMIT ?",
+    )
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(readers)
+    .await?;
+    let item = |(received, source, topic, reason, detail, head, length): Row| Quarantined {
+        received: Timestamp::from_nanos(received),
+        source,
+        topic,
+        reason: word(&reason),
+        detail,
+        head: Bytes::from(head),
+        length: length.max(0).unsigned_abs(),
+    };
+    Ok(rows.into_iter().map(item).collect())
+}
+
+/// The rejection's own word; a newer andon may have known more of them.
+fn word(reason: &str) -> &'static str {
+    Rejection::ALL
+        .iter()
+        .map(|rejection| rejection.as_str())
+        .find(|word| *word == reason)
+        .unwrap_or("unknown")
+}
+
+pub(super) async fn dead_letters(readers: &SqlitePool, limit: usize) -> Result<Vec<DeadLetter>> {
+    type Row = (i64, i64, String, Vec<u8>, bool, String, i64);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT seq, created, topic, body, retain, reason, died FROM dead_letter \
+         ORDER BY seq DESC LIMIT ?",
+    )
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(readers)
+    .await?;
+    let letter = |(seq, created, topic, body, retain, reason, died)| DeadLetter {
+        outgoing: MessageRow { seq, created, topic, body, retain }.into(),
+        reason,
+        at: Timestamp::from_nanos(died),
+    };
+    Ok(rows.into_iter().map(letter).collect())
+}

@@ -1,0 +1,136 @@
+//! Deleting the oldest blocks, by age and by bytes, in steps small enough for an alert to come
+//! between them. Alerts, outbox and dead letters stay.
+//!
+//! Compaction of old blocks into chunks by asset belongs beside this, between the same steps.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use super::stats::Gauges;
+use crate::settings::StoreSettings;
+use crate::time::Timestamp;
+
+/// One step deletes about this many bytes of blocks at most ...
+const STEP_BYTES: u64 = 1 << 20;
+/// ... and this many blocks.
+const STEP_BLOCKS: i64 = 256;
+/// Pages one step gives back to the file system.
+const VACUUM_PAGES: u32 = 256;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention {
+    age: Duration,
+    pub(super) bytes: u64,
+}
+
+impl From<&StoreSettings> for Retention {
+    fn from(settings: &StoreSettings) -> Self {
+        Self { age: settings.retain_age, bytes: settings.retain_bytes.as_u64() }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    Done,
+    More,
+}
+
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+struct Pages {
+    page_size: i64,
+    page_count: i64,
+    freelist_count: i64,
+}
+
+impl Pages {
+    fn bytes(pages: i64, size: i64) -> u64 {
+        pages.saturating_mul(size).max(0).unsigned_abs()
+    }
+
+    fn used(self) -> u64 {
+        Self::bytes(self.page_count - self.freelist_count, self.page_size)
+    }
+
+    fn file(self) -> u64 {
+        Self::bytes(self.page_count, self.page_size)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Candidate {
+    id: i64,
+    bytes: i64,
+    max_time: i64,
+}
+
+impl Retention {
+    /// One step; `wal` is the size of the WAL file.
+    pub(super) async fn step(
+        &self,
+        writer: &mut SqliteConnection,
+        wal: u64,
+        now: Timestamp,
+        gauges: &Gauges,
+    ) -> Result<Step, sqlx::Error> {
+        let pages: Pages = sqlx::query_as(
+            "SELECT page_size, page_count, freelist_count \
+             FROM pragma_page_size, pragma_page_count, pragma_freelist_count",
+        )
+        .fetch_one(&mut *writer)
+        .await?;
+        // A little below the limit, so that the file does not creep over it between steps.
+        let target = self.bytes - self.bytes / 32;
+        let over = (pages.used() + wal).saturating_sub(target);
+        let deleted = delete_oldest(writer, over, now.saturating_sub(self.age), gauges).await?;
+        if deleted > 0 {
+            return Ok(Step::More);
+        }
+        if pages.file() + wal > self.bytes && pages.freelist_count > 0 {
+            let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+            sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut *writer).await?;
+            return Ok(Step::More);
+        }
+        Ok(Step::Done)
+    }
+}
+
+/// Deletes blocks that end before `cutoff`, and further ones until `over` bytes are free.
+/// At most one step's worth; gives the number of blocks.
+pub(super) async fn delete_oldest(
+    writer: &mut SqliteConnection,
+    over: u64,
+    cutoff: Timestamp,
+    gauges: &Gauges,
+) -> Result<u64, sqlx::Error> {
+    let candidates: Vec<Candidate> = sqlx::query_as(
+        "SELECT id, length(data) AS bytes, max_time FROM block ORDER BY max_time LIMIT ?",
+    )
+    .bind(STEP_BLOCKS)
+    .fetch_all(&mut *writer)
+    .await?;
+    let (mut freed, mut ids) = (0u64, Vec::new());
+    for block in &candidates {
+        let expired = block.max_time < cutoff.as_nanos();
+        if !(expired || freed < over) || freed >= STEP_BYTES {
+            break;
+        }
+        freed += block.bytes.max(0).unsigned_abs();
+        ids.push(block.id);
+    }
+    let oldest = candidates.get(ids.len()).map(|block| Timestamp::from_nanos(block.max_time));
+    if ids.is_empty() {
+        gauges.update(|stats| stats.oldest = oldest);
+        return Ok(0);
+    }
+    let done = sqlx::query("DELETE FROM block WHERE id IN (SELECT value FROM json_each(?))")
+        .bind(json!(ids).to_string())
+        .execute(writer)
+        .await?;
+    gauges.update(|stats| {
+        stats.blocks = stats.blocks.saturating_sub(done.rows_affected());
+        stats.oldest = oldest;
+    });
+    Ok(done.rows_affected())
+}
