@@ -1,0 +1,147 @@
+//! Plain rules on tags, without a model: a limit, a rate of change, a flatline, silence.
+//!
+//! A rule watches one tag of each of its assets and gives verdicts like a model's, so that
+//! hysteresis, N of M, delays, shelving and publication are the same for both. Times are event
+//! times, but for silence, which is about arrival. A missing value (bad quality) says nothing
+//! and does not break a silence.
+
+mod watch;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use self::watch::Watch;
+use crate::asset::{AssetId, NamePattern};
+use crate::sample::Sample;
+use crate::settings::{Rule, RuleKind};
+use crate::tag::TagId;
+use crate::time::Timestamp;
+use crate::verdict::{PredictionId, Verdict};
+
+const NO_WATCH: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub struct RuleBook {
+    rules: Vec<Bound>,
+    watches: Vec<Watch>,
+    /// By tag: the first of its watches, which form a chain. Most tags have none.
+    heads: Vec<u32>,
+    /// When to look whether a tag is silent. One entry an armed watch, never too late, often
+    /// too early: a sample does not move it.
+    deadlines: BinaryHeap<Reverse<(Timestamp, u32)>>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    id: PredictionId,
+    rule: Rule,
+    assets: Vec<NamePattern>,
+}
+
+impl RuleBook {
+    pub fn new(rules: Vec<(PredictionId, Rule)>) -> Self {
+        let bind = |(id, rule): (PredictionId, Rule)| {
+            let assets = rule.assets.iter().map(NamePattern::new).collect();
+            Bound { id, rule, assets }
+        };
+        Self {
+            rules: rules.into_iter().map(bind).collect(),
+            watches: Vec::new(),
+            heads: Vec::new(),
+            deadlines: BinaryHeap::new(),
+        }
+    }
+
+    /// The tags that `silent` rules name outright, as (asset, tag). They must be missed even if
+    /// they never come: attach them at the start, then [`expect`](Self::expect) them.
+    pub fn expected(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter(|bound| bound.rule.when == RuleKind::Silent).flat_map(|bound| {
+            let named = bound.rule.assets.iter().filter(|asset| !asset.contains('*'));
+            named.map(|asset| (asset.as_str(), bound.rule.tag.as_str()))
+        })
+    }
+
+    /// A tag has become known. Attaching it again changes nothing.
+    pub fn attach(&mut self, tag: TagId, asset: AssetId, asset_name: &str, tag_name: &str) {
+        let at = tag.0 as usize;
+        if self.heads.len() <= at {
+            self.heads.resize(at + 1, NO_WATCH);
+        }
+        if self.heads[at] != NO_WATCH {
+            return;
+        }
+        for bound in &self.rules {
+            let concerns = bound.rule.tag == tag_name
+                && bound.assets.iter().any(|pattern| pattern.matches(asset_name));
+            if concerns {
+                let mut watch = Watch::new(bound.id, &bound.rule, asset);
+                watch.next = std::mem::replace(&mut self.heads[at], index(self.watches.len()));
+                self.watches.push(watch);
+            }
+        }
+    }
+
+    /// From `now` on the tag is missed when it stays silent, although no sample has come yet.
+    pub fn expect(&mut self, tag: TagId, now: Timestamp) {
+        let mut at = self.heads.get(tag.0 as usize).copied().unwrap_or(NO_WATCH);
+        while let Some(watch) = self.watches.get_mut(at as usize) {
+            self.deadlines.extend(watch.arm(now).map(|deadline| Reverse((deadline, at))));
+            at = watch.next;
+        }
+    }
+
+    /// The daemon was away, or has fed itself from the store: nobody could be heard until
+    /// `now`, so every silence is counted from here.
+    pub fn resume(&mut self, now: Timestamp) {
+        for watch in &mut self.watches {
+            watch.resume(now);
+        }
+    }
+
+    /// Takes a sample that came in at `arrived`. Each rule on its tag may say something.
+    #[inline]
+    pub fn observe(&mut self, sample: &Sample, arrived: Timestamp, out: &mut Vec<Verdict>) {
+        match self.heads.get(sample.tag.0 as usize) {
+            None | Some(&NO_WATCH) => {}
+            Some(&head) => self.observe_watched(head, sample, arrived, out),
+        }
+    }
+
+    /// When [`advance`](Self::advance) may have something to do.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    /// Says what has become silent by `now`, and again for every further span of silence.
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<Verdict>) {
+        while let Some(&Reverse((deadline, at))) = self.deadlines.peek()
+            && deadline <= now
+        {
+            self.deadlines.pop();
+            let next = self.watches[at as usize].miss(now, out);
+            self.deadlines.push(Reverse((next, at)));
+        }
+    }
+
+    fn observe_watched(
+        &mut self,
+        head: u32,
+        sample: &Sample,
+        arrived: Timestamp,
+        out: &mut Vec<Verdict>,
+    ) {
+        if !sample.value.is_finite() {
+            return;
+        }
+        let mut at = head;
+        while let Some(watch) = self.watches.get_mut(at as usize) {
+            self.deadlines.extend(watch.arm(arrived).map(|deadline| Reverse((deadline, at))));
+            out.extend(watch.observe(sample, arrived));
+            at = watch.next;
+        }
+    }
+}
+
+fn index(length: usize) -> u32 {
+    u32::try_from(length).expect("fewer than 2^32 watches, as there are tags")
+}

@@ -1,0 +1,179 @@
+//! The alert's sentence.
+
+use std::time::Duration;
+
+use super::number::readable;
+use super::spec::AlertKind;
+use crate::settings::RuleKind;
+use crate::verdict::Contribution;
+
+/// What a template may name.
+const PLACEHOLDERS: [&str; 5] = ["asset", "score", "threshold", "tag", "prediction"];
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{{{0}}}` means nothing in an alert's text; write {{asset}}, {{score}}, {{threshold}}, \
+     {{tag}} or {{prediction}}"
+)]
+pub struct UnknownPlaceholder(pub String);
+
+/// Refuses a text with a placeholder that would be left standing.
+pub fn check_template(template: &str) -> Result<(), UnknownPlaceholder> {
+    let mut unknown = None;
+    expand(template, |name| {
+        if !PLACEHOLDERS.contains(&name) {
+            unknown.get_or_insert_with(|| name.to_owned());
+        }
+        None
+    });
+    unknown.map_or(Ok(()), |name| Err(UnknownPlaceholder(name)))
+}
+
+/// What a sentence is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub(super) asset: &'a str,
+    pub(super) prediction: &'a str,
+    pub(super) kind: &'a AlertKind,
+    pub(super) score: f64,
+    pub(super) threshold: f64,
+    pub(super) contributions: &'a [Contribution],
+}
+
+impl Fields<'_> {
+    pub(super) fn render(&self, template: Option<&str>) -> String {
+        match template {
+            Some(template) => expand(template, |name| self.value(name)),
+            None => self.default_sentence(),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "asset" => Some(self.asset.to_owned()),
+            "prediction" => Some(self.prediction.to_owned()),
+            "score" => Some(readable(self.score)),
+            "threshold" => Some(readable(self.threshold)),
+            "tag" => Some(self.tag().unwrap_or("an unknown tag").to_owned()),
+            _ => None,
+        }
+    }
+
+    fn tag(&self) -> Option<&str> {
+        match self.kind {
+            AlertKind::Rule { tag, .. } => Some(tag),
+            AlertKind::Prediction => self.contributions.first().map(|first| first.tag.as_str()),
+        }
+    }
+
+    fn default_sentence(&self) -> String {
+        let Self { asset, prediction, .. } = self;
+        let score = readable(self.score);
+        let threshold = readable(self.threshold);
+        match self.kind {
+            AlertKind::Prediction => {
+                let reason = self.contributions.first().map_or_else(String::new, |first| {
+                    let value = first
+                        .value
+                        .map_or_else(String::new, |value| format!(" ({})", readable(value)));
+                    format!(", mostly because of {}{value}", first.tag)
+                });
+                format!("{asset}: {prediction} says {score}, limit {threshold}{reason}.")
+            }
+            AlertKind::Rule { when, tag } => match when {
+                RuleKind::Above => format!("{asset}: {tag} is {score}, above {threshold}."),
+                RuleKind::Below => format!("{asset}: {tag} is {score}, below {threshold}."),
+                RuleKind::Rate => {
+                    format!("{asset}: {tag} changes by {score} a second, limit {threshold}.")
+                }
+                RuleKind::Flat => {
+                    format!("{asset}: {tag} has not changed for {}.", span(self.score))
+                }
+                RuleKind::Silent => {
+                    format!("{asset}: {tag} has not reported for {}.", span(self.score))
+                }
+            },
+        }
+    }
+}
+
+/// Seconds as `1m 30s`; parts of a second only in short ones.
+fn span(seconds: f64) -> String {
+    let seconds = if seconds >= 10.0 { seconds.round() } else { (seconds * 1e3).round() / 1e3 };
+    Duration::try_from_secs_f64(seconds).map_or_else(
+        |_| format!("{} seconds", readable(seconds)),
+        |span| humantime::format_duration(span).to_string(),
+    )
+}
+
+/// Puts `fill(name)` in the place of `{name}`; a placeholder that it does not know stays.
+fn expand(template: &str, mut fill: impl FnMut(&str) -> Option<String>) -> String {
+    let mut text = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let Some((name, behind)) = after.split_once('}') else {
+            text.push('{');
+            rest = after;
+            continue;
+        };
+        match fill(name) {
+            Some(value) => text.push_str(&value),
+            None => text.extend(["{", name, "}"]),
+        }
+        rest = behind;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(kind: AlertKind, template: Option<&str>) -> String {
+        let contributions = [Contribution { tag: "current".into(), value: Some(12.5), share: 0.4 }];
+        Fields {
+            asset: "press-3",
+            prediction: "wear",
+            kind: &kind,
+            score: 95.25,
+            threshold: 80.0,
+            contributions: &contributions,
+        }
+        .render(template)
+    }
+
+    fn rule(when: RuleKind) -> AlertKind {
+        AlertKind::Rule { when, tag: "pressure".into() }
+    }
+
+    #[test]
+    fn templates_are_filled_in() {
+        let template = "{asset} {prediction}: {tag} {score}/{threshold} {?} {";
+        assert_eq!(
+            sentence(AlertKind::Prediction, Some(template)),
+            "press-3 wear: current 95.25/80 {?} {"
+        );
+        assert_eq!(check_template("{asset} {tag} { {}"), Err(UnknownPlaceholder(" {".into())));
+        assert_eq!(check_template("{asset}: {colour}"), Err(UnknownPlaceholder("colour".into())));
+        assert_eq!(check_template("{asset} at {score}, 100 %"), Ok(()));
+    }
+
+    #[test]
+    fn default_sentences_say_what_is_wrong() {
+        assert_eq!(
+            sentence(AlertKind::Prediction, None),
+            "press-3: wear says 95.25, limit 80, mostly because of current (12.5)."
+        );
+        assert_eq!(sentence(rule(RuleKind::Above), None), "press-3: pressure is 95.25, above 80.");
+        assert_eq!(
+            sentence(rule(RuleKind::Flat), None),
+            "press-3: pressure has not changed for 1m 35s."
+        );
+        assert_eq!(
+            sentence(rule(RuleKind::Silent), None),
+            "press-3: pressure has not reported for 1m 35s."
+        );
+    }
+}

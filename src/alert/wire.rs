@@ -1,0 +1,112 @@
+//! What goes out over MQTT: topics, and CloudEvents 1.0 in structured JSON.
+//!
+//! An alert's event and its retained state are the same bytes, with the same CloudEvents id.
+//! `docs/schema` describes every body; `tests/alert_wire.rs` holds the two together.
+
+mod envelope;
+mod level;
+mod status;
+
+use bytes::Bytes;
+
+pub use self::envelope::schema;
+pub use self::level::{decode_level, encode_level};
+pub use self::status::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
+
+use self::envelope::{AlertData, Envelope, VerdictData, uri};
+use self::status::{StatusData, WillData};
+use super::record::{Cause, Transition};
+use crate::message::Message;
+use crate::time::Timestamp;
+use crate::verdict::Verdict;
+
+/// Writes messages of one site. `prefix` is its path in the unified namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    pub prefix: String,
+    pub site: String,
+}
+
+impl Wire {
+    /// The event, then the retained state; nothing for what happened behind a shelf.
+    /// `historical` marks what is told late, after an outage.
+    pub fn messages(&self, transition: &Transition, historical: bool) -> Vec<Message> {
+        if transition.cause == Cause::Suppressed {
+            return Vec::new();
+        }
+        let record = &transition.record;
+        let body = Envelope {
+            id: format!("{}-{}", record.alert_id, record.seq),
+            source: self.source(&record.asset),
+            kind: format!("io.andon.alert.{}.v1", transition.cause.as_str()),
+            subject: Some(&record.prediction),
+            time: Some(record.changed_at),
+            dataschema: schema::ALERT,
+            data: AlertData::new(transition, historical),
+        }
+        .to_body();
+        let topic = self.topic(&record.asset, "alert", &record.prediction);
+        let event = Message { topic: format!("{topic}/event"), body: body.clone(), retain: false };
+        let state = if transition.finished { Bytes::new() } else { body };
+        vec![event, Message { topic, body: state, retain: true }]
+    }
+
+    /// One verdict, alert or not.
+    pub fn verdict(&self, verdict: &Verdict, asset: &str, prediction: &str) -> Message {
+        let end = verdict.evidence.end;
+        let body = Envelope {
+            id: format!("{prediction}-{}", end.as_nanos()),
+            source: self.source(asset),
+            kind: "io.andon.verdict.v1".into(),
+            subject: Some(prediction),
+            time: Some(end),
+            dataschema: schema::VERDICT,
+            data: VerdictData::new(verdict, asset, prediction),
+        }
+        .to_body();
+        Message { topic: self.topic(asset, "verdict", prediction), body, retain: false }
+    }
+
+    /// How the daemon is at `now`.
+    pub fn status(&self, status: &StatusBody, now: Timestamp) -> Message {
+        let data = StatusData { site: &self.site, status };
+        self.status_message(format!("status-{}", now.as_nanos()), Some(now), data)
+    }
+
+    /// What the broker says for the daemon when the daemon cannot.
+    pub fn will(&self) -> Message {
+        self.status_message("offline".into(), None, WillData::new(&self.site))
+    }
+
+    /// Where commands come in: the first `+` is the asset, the second the prediction.
+    pub fn command_filter(&self) -> String {
+        format!("{}/+/alert/+/command", self.prefix)
+    }
+
+    fn status_message<D: serde::Serialize>(
+        &self,
+        id: String,
+        time: Option<Timestamp>,
+        data: D,
+    ) -> Message {
+        let body = Envelope {
+            id,
+            source: format!("/{}", uri(&self.prefix)),
+            kind: "io.andon.status.v1".into(),
+            subject: None,
+            time,
+            dataschema: schema::STATUS,
+            data,
+        }
+        .to_body();
+        Message { topic: format!("{}/status", self.prefix), body, retain: true }
+    }
+
+    fn topic(&self, asset: &str, what: &str, prediction: &str) -> String {
+        format!("{}/{}/{what}/{}", self.prefix, encode_level(asset), encode_level(prediction))
+    }
+
+    fn source(&self, asset: &str) -> String {
+        format!("/{}/{}", uri(&self.prefix), uri(&encode_level(asset)))
+    }
+}

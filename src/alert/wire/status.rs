@@ -1,0 +1,107 @@
+//! The daemon about itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::alert::AlertCounts;
+use crate::health::SourceSnapshot;
+use crate::ledger::Totals;
+use crate::time::Timestamp;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    Online,
+    /// Stopped in order, or gone (the Will).
+    Offline,
+}
+
+/// What the retained status says.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusBody {
+    pub state: Liveness,
+    /// Of the daemon.
+    pub version: String,
+    pub started: Timestamp,
+    #[serde(serialize_with = "ledger")]
+    pub ledger: Totals,
+    pub alerts: AlertCounts,
+    pub sources: Vec<SourceSnapshot>,
+    pub models: Vec<ModelStatus>,
+    pub outbox: OutboxStatus,
+    pub store: StoreStatus,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelStatus {
+    pub name: String,
+    pub version: String,
+    pub sha256: String,
+    /// As read back from the runtime.
+    pub device: String,
+    /// Frames answered.
+    pub inferences: u64,
+    /// Frames given up because a newer one of the same asset came first.
+    pub shed: u64,
+    pub errors: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct OutboxStatus {
+    /// Messages not yet confirmed by the broker.
+    pub waiting: u64,
+    /// When the oldest of them was made.
+    pub oldest: Option<Timestamp>,
+    /// Messages that the broker refuses.
+    pub dead: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreStatus {
+    /// False while writes fail; samples then wait in memory.
+    pub writable: bool,
+    /// On disk, with WAL.
+    pub bytes: u64,
+    /// Event time of the oldest sample kept.
+    pub oldest: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct StatusData<'a> {
+    pub(super) site: &'a str,
+    #[serde(flatten)]
+    pub(super) status: &'a StatusBody,
+}
+
+#[derive(Serialize)]
+pub(super) struct WillData<'a> {
+    site: &'a str,
+    state: Liveness,
+}
+
+impl<'a> WillData<'a> {
+    pub(super) fn new(site: &'a str) -> Self {
+        Self { site, state: Liveness::Offline }
+    }
+}
+
+fn ledger<S: Serializer>(totals: &Totals, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shape {
+        received: u64,
+        stored: u64,
+        rejected: BTreeMap<&'static str, u64>,
+        shed: BTreeMap<&'static str, u64>,
+        in_flight: u64,
+    }
+    Shape {
+        received: totals.received,
+        stored: totals.stored,
+        rejected: totals.rejected.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+        shed: totals.shed.iter().map(|(why, count)| (why.as_str(), *count)).collect(),
+        in_flight: totals.in_flight,
+    }
+    .serialize(serializer)
+}
