@@ -264,12 +264,13 @@ mod tests {
         #[test]
         fn decode_undoes_encode(value in any::<i64>(), real in any::<f64>(), small in any::<f32>()) {
             for kind in KINDS {
+                let [a, b, c, d, ..] = value.to_be_bytes();
                 let value = match kind {
-                    U16 => f64::from(value as u16),
-                    I16 => f64::from(value as i16),
-                    U32 => f64::from(value as u32),
-                    I32 => f64::from(value as i32),
-                    U64 => (value as u64 >> 11) as f64,
+                    U16 => u16::from_be_bytes([a, b]).into(),
+                    I16 => i16::from_be_bytes([a, b]).into(),
+                    U32 => u32::from_be_bytes([a, b, c, d]).into(),
+                    I32 => i32::from_be_bytes([a, b, c, d]).into(),
+                    U64 => (value.cast_unsigned() >> 11) as f64,
                     I64 => (value >> 11) as f64,
                     F32 => f64::from(small),
                     F64 => real,

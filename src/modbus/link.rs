@@ -123,3 +123,17 @@ fn classify(error: Error) -> LinkError {
         Error::Transport(error) => LinkError::Protocol(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_four_functions_that_read_are_sent() {
+        let functions = Table::ALL.map(|table| {
+            let request = Request { table, start: 0, count: 1, readings: Vec::new() };
+            wire(&request).function_code().value()
+        });
+        assert_eq!(functions, [1, 2, 4, 3]);
+    }
+}

@@ -63,6 +63,7 @@ struct Turn {
     /// Number of the last turn it had.
     last: u64,
     behind: bool,
+    shedding: bool,
 }
 
 impl Driver {
@@ -86,7 +87,7 @@ impl Driver {
                 let (asset, tags) = (&unit.device.asset, unit.refused_tags());
                 error!(asset, tags, "No room for Modbus tags: raise limits.tags.");
             }
-            turns.push(Turn { unit, health, last: 0, behind: false });
+            turns.push(Turn { unit, health, last: 0, behind: false, shedding: false });
         }
         let endpoint = endpoint?;
         let seed = u64::from(crc32fast::hash(endpoint.to_string().as_bytes()));
@@ -242,7 +243,7 @@ impl Driver {
         samples: Vec<Sample>,
         received: Timestamp,
     ) -> ControlFlow<()> {
-        let unit = &self.turns[index].unit;
+        let Turn { unit, shedding, .. } = &mut self.turns[index];
         let refused = unit.refused_tags() as u64;
         let count = samples.len() as u64;
         let permit = match timeout(unit.device.interval, self.batches.reserve()).await {
@@ -254,6 +255,7 @@ impl Driver {
         if refused > 0 {
             self.ledger.reject(Rejection::TooManyTags, refused);
         }
+        let was_shedding = std::mem::replace(shedding, permit.is_none());
         match permit {
             Some(permit) if count > 0 => {
                 let samples = Arc::new(samples);
@@ -262,10 +264,10 @@ impl Driver {
             Some(_) => {}
             None => {
                 self.ledger.shed(Shed::StoreQueue, count);
-                warn!(
-                    asset = unit.device.asset,
-                    count, "Modbus samples shed: the store is behind."
-                );
+                if !was_shedding {
+                    let asset = &unit.device.asset;
+                    error!(asset, "Modbus samples are shed: the queue to the store stays full.");
+                }
             }
         }
         ControlFlow::Continue(())
