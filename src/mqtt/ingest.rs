@@ -1,22 +1,25 @@
 //! Samples in: all subscriptions of one broker on one connection.
 //!
 //! While messages are there at once they are collected into one batch; the moment there is none,
-//! the batch is handed over, so that batching costs no latency. A full `batches` channel stops
+//! the batch is handed over, so that batching costs no latency (see `pace.rs` for high load). A full `batches` channel stops
 //! the reading, and TCP and the withheld PUBACKs carry that back to the broker.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
 use super::connection::{Arrival, BrokerError, Dialer, Link, LinkError, Requests, Role};
 use super::intake::{Intake, OpenBatch};
+use super::pace::Pace;
 use super::reconnect::{Reconnect, Volume};
 use crate::decode::payload::{Decoder, DecoderError, Decoders};
 use crate::health::SourceHealth;
@@ -61,6 +64,7 @@ pub struct Ingest {
     filters: Vec<(String, u8)>,
     intake: Intake,
     batches: mpsc::Sender<Batch>,
+    own_thread: bool,
 }
 
 /// What is left to do on a link at shutdown.
@@ -98,12 +102,42 @@ impl Ingest {
             open: OpenBatch::default(),
         };
         let broker_name = parts.broker_name;
-        Ok(Self { broker_name, dialer, filters, intake, batches: parts.batches })
+        Ok(Self { broker_name, dialer, filters, intake, batches: parts.batches, own_thread: false })
     }
 
     /// Runs until `token` is cancelled or nobody takes the batches any more. At the end it hands
     /// over what it has, closes `batches`, and waits a moment for the last receipts.
-    pub async fn run(mut self, token: CancellationToken) {
+    pub async fn run(self, token: CancellationToken) {
+        self.links(token).await;
+    }
+
+    /// The same on a thread and a reactor of its own, for high rates. A reader that rests is
+    /// then really asleep; in a shared runtime every message wakes the reactor although nobody
+    /// wants it yet, which costs more than reading it.
+    pub async fn run_on_thread(mut self, token: CancellationToken) {
+        self.own_thread = true;
+        let token = token.child_token();
+        let _stop = token.clone().drop_guard();
+        let (done, ended) = oneshot::channel();
+        let name = self.broker_name.clone();
+        let thread = thread::Builder::new().name("mqtt-ingest".to_owned()).spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(self.links(token)),
+                Err(error) => {
+                    tracing::error!(broker = self.broker_name, %error, "no reactor for ingest");
+                }
+            }
+            let _ = done.send(());
+        });
+        match thread {
+            // An error here is a panic there, which has already been told.
+            Ok(_) => drop(ended.await),
+            Err(error) => tracing::error!(broker = name, %error, "no thread for ingest"),
+        }
+    }
+
+    async fn links(mut self, token: CancellationToken) {
         let mut reconnect = Reconnect::new(Timestamp::now().as_nanos().unsigned_abs());
         loop {
             let mut up = None;
@@ -135,14 +169,23 @@ impl Ingest {
     ) -> Result<Option<Drain>, LinkError> {
         let (requests, mut link) = self.dialer.open()?;
         let mut acks = Acks::new(requests.clone());
+        let mut pace = Pace::new(Instant::now());
         loop {
             let arrival = {
                 let mut next = pin!(link.next());
                 match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
                     Poll::Ready(arrival) => arrival,
                     Poll::Pending => {
+                        let messages = self.intake.messages();
                         if self.hand_over(&mut acks, token).await.is_err() {
                             return Ok(None);
+                        }
+                        if let Some(rest) = pace.rest(messages, Instant::now()) {
+                            if self.own_thread {
+                                thread::sleep(rest);
+                            } else {
+                                sleep(rest).await;
+                            }
                         }
                         tokio::select! {
                             biased;

@@ -52,6 +52,11 @@ impl Intake {
         self.open.samples.len() >= BATCH_SAMPLES || self.open.messages >= BATCH_MESSAGES
     }
 
+    /// In the open batch.
+    pub(super) const fn messages(&self) -> u32 {
+        self.open.messages
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.open.messages == 0
     }

@@ -10,6 +10,7 @@ mod address;
 mod connection;
 mod ingest;
 mod intake;
+mod pace;
 mod pending;
 mod publisher;
 mod reconnect;
