@@ -1,1 +1,29 @@
-//! model
+//! Models: cards and bytes from the repository, ONNX Runtime, and a worker thread a model.
+//!
+//! Every claim of a card is checked against the graph, and the golden pair is run, before a
+//! model goes live. `docs/model-card.md` is the reference for cards and formulas.
+
+mod answer;
+mod assignment;
+mod card;
+mod external;
+mod golden;
+mod graph;
+mod load;
+mod locate;
+mod queue;
+mod repository;
+mod runtime;
+mod session;
+mod stats;
+mod worker;
+
+pub use self::answer::{Answer, Unhealthy};
+pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
+pub use self::graph::ClaimError;
+pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
+pub use self::repository::{Package, RepositoryError, find};
+pub use self::runtime::{Runtime, RuntimeError};
+pub use self::session::{RunError, Session, SessionError};
+pub use self::stats::{ModelSnapshot, ModelStats};
+pub use self::worker::{ModelHandle, ModelWorker, Submitted};

@@ -1,0 +1,119 @@
+//! The golden pair: inputs whose outputs are known. A model that answers otherwise is refused.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::session::Session;
+
+#[derive(Debug, thiserror::Error)]
+pub enum GoldenError {
+    #[error("{file} cannot be read: {message}")]
+    Unreadable { file: String, message: String },
+    #[error("{file}: item {item} of `{part}` has {got} numbers, expected {expected}")]
+    WrongLength { file: String, part: &'static str, item: usize, got: usize, expected: usize },
+    #[error(
+        "{file}: item {item} number {number}: expected {expected}, got {got} \
+         (tolerance {tolerance}); this is not the model, or not the runtime, that was tested"
+    )]
+    Different { file: String, item: usize, number: usize, expected: f64, got: f64, tolerance: f64 },
+    #[error("{file}: {message}")]
+    NotRun { file: String, message: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Golden {
+    input: Vec<Nested>,
+    output: Vec<Nested>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Nested {
+    Number(f64),
+    List(Vec<Nested>),
+}
+
+impl Nested {
+    fn flatten(&self, out: &mut Vec<f64>) {
+        match self {
+            Self::Number(number) => out.push(*number),
+            Self::List(items) => items.iter().for_each(|item| item.flatten(out)),
+        }
+    }
+}
+
+/// Runs the items of `file` one by one and, where there are several, together.
+pub(super) fn check(file: &Path, tolerance: f64, session: &mut Session) -> Result<(), GoldenError> {
+    let name = file.display().to_string();
+    let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
+    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+    let golden: Golden =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    if golden.input.is_empty() || golden.input.len() != golden.output.len() {
+        let (inputs, outputs) = (golden.input.len(), golden.output.len());
+        let message = format!("expected as many outputs as inputs, got {inputs} and {outputs}");
+        return Err(unreadable(message));
+    }
+    let length = session.item_len();
+    let mut items = Vec::with_capacity(golden.input.len() * length);
+    for (item, input) in golden.input.iter().enumerate() {
+        let mut numbers = Vec::with_capacity(length);
+        input.flatten(&mut numbers);
+        if numbers.len() != length {
+            let (got, expected, file) = (numbers.len(), length, name);
+            return Err(GoldenError::WrongLength { file, part: "input", item, got, expected });
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "models take f32")]
+        items.extend(numbers.iter().map(|number| *number as f32));
+    }
+    let checks = Checks { file: &name, tolerance, golden: &golden };
+    for (item, input) in items.chunks(length).enumerate() {
+        checks.run(session, input, item)?;
+    }
+    if golden.input.len() > 1 { checks.run(session, &items, 0) } else { Ok(()) }
+}
+
+struct Checks<'a> {
+    file: &'a str,
+    tolerance: f64,
+    golden: &'a Golden,
+}
+
+impl Checks<'_> {
+    /// Runs `items`, the golden ones from `first` on.
+    fn run(&self, session: &mut Session, items: &[f32], first: usize) -> Result<(), GoldenError> {
+        let file = || self.file.to_owned();
+        let mut out = Vec::new();
+        let width = session
+            .run(items, &mut out)
+            .map_err(|error| GoldenError::NotRun { file: file(), message: error.to_string() })?;
+        for (row, item) in out.chunks(width).zip(first..) {
+            let mut expected = Vec::with_capacity(width);
+            self.golden.output[item].flatten(&mut expected);
+            if expected.len() != width {
+                let (got, expected) = (expected.len(), width);
+                let part = "output";
+                return Err(GoldenError::WrongLength { file: file(), part, item, got, expected });
+            }
+            for (number, (got, expected)) in row.iter().zip(&expected).enumerate() {
+                let allowed = self.tolerance * expected.abs().max(1.0);
+                if (got - expected).abs() <= allowed {
+                    continue;
+                }
+                let (got, expected, tolerance) = (*got, *expected, self.tolerance);
+                let file = file();
+                return Err(GoldenError::Different {
+                    file,
+                    item,
+                    number,
+                    expected,
+                    got,
+                    tolerance,
+                });
+            }
+        }
+        Ok(())
+    }
+}

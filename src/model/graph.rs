@@ -1,0 +1,283 @@
+//! The card's claims against the ONNX graph: names, dimensions, element types.
+
+use ort::value::{Outlet, TensorElementType, ValueType};
+
+use super::card::{Card, OutputKind};
+use crate::frame::FrameSpec;
+
+/// A claim of the card that the graph does not bear out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct ClaimError {
+    /// Dotted path in the card.
+    pub key: String,
+    /// "expected … got …"
+    pub message: String,
+}
+
+/// How to feed and read the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wiring {
+    /// The graph takes float64.
+    pub(super) double: bool,
+    /// Dimensions of one item, as the graph has them.
+    pub(super) dims: Vec<usize>,
+    /// Absent: as many items as wanted.
+    pub(super) batch: Option<usize>,
+    pub(super) read: Read,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Float32,
+    Float64,
+    Int64,
+    Strings,
+    MapsOfInt,
+    MapsOfString,
+}
+
+/// Checks all claims; every difference at once.
+pub(super) fn check(
+    card: &Card,
+    spec: &FrameSpec,
+    inputs: &[Outlet],
+    outputs: &[Outlet],
+) -> Result<Wiring, Vec<ClaimError>> {
+    let mut errors = Vec::new();
+    let mut claim =
+        |key: &str, message: String| errors.push(ClaimError { key: key.into(), message });
+    let input = check_input(card, spec, inputs, &mut claim);
+    let output = check_output(card, spec, outputs, &mut claim);
+    match (input, output) {
+        (Some((double, dims, batch)), Some(read)) if errors.is_empty() => {
+            Ok(Wiring { double, dims, batch, read })
+        }
+        _ => Err(errors),
+    }
+}
+
+type Input = (bool, Vec<usize>, Option<usize>);
+
+fn check_input(
+    card: &Card,
+    spec: &FrameSpec,
+    inputs: &[Outlet],
+    claim: &mut impl FnMut(&str, String),
+) -> Option<Input> {
+    const KEY: &str = "input.tensor";
+    if let [_, second, ..] = inputs {
+        let all = names(inputs);
+        claim(
+            KEY,
+            format!(
+                "expected a graph with one input, got {all}; `{}` has no value to take",
+                second.name()
+            ),
+        );
+    }
+    let Some(input) = inputs.iter().find(|input| input.name() == card.input.tensor) else {
+        claim(KEY, format!("expected `{}`, got {} in the graph", card.input.tensor, names(inputs)));
+        return None;
+    };
+    let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
+        claim(KEY, format!("expected a tensor, got {}", input.dtype()));
+        return None;
+    };
+    let double = match ty {
+        TensorElementType::Float32 => false,
+        TensorElementType::Float64 => true,
+        other => {
+            claim(KEY, format!("expected float32 or float64, got {other}"));
+            return None;
+        }
+    };
+    let expected = spec.item_shape();
+    let fits = shape.split_first().and_then(|(batch, rest)| Some((*batch, fit(rest, &expected)?)));
+    let Some((batch, dims)) = fits else {
+        let message =
+            format!("expected {} from the card, got {}", claimed(&expected), dimensions(shape));
+        claim(
+            if spec.tags.len() > 1 && expected.len() == 2 { "input.order" } else { "input.tag" },
+            message,
+        );
+        return None;
+    };
+    Some((double, dims, usize::try_from(batch).ok().filter(|batch| *batch > 0)))
+}
+
+/// `graph`'s dimensions with `expected` put into the open ones, if they agree.
+fn fit(graph: &[i64], expected: &[usize]) -> Option<Vec<usize>> {
+    let flat: usize = expected.iter().product();
+    if let [only] = graph
+        && (*only < 0 || usize::try_from(*only) == Ok(flat))
+    {
+        return Some(vec![flat]);
+    }
+    let mut wanted = expected.iter().copied().peekable();
+    let mut dims = Vec::with_capacity(graph.len());
+    let mut spare = graph.len().checked_sub(expected.len())?;
+    for dim in graph {
+        let size = usize::try_from(*dim).ok();
+        match wanted.peek() {
+            Some(want)
+                if size.is_none_or(|size| size == *want)
+                    && (size != Some(1) || spare == 0 || *want == 1) =>
+            {
+                dims.push(*want);
+                wanted.next();
+            }
+            _ if size == Some(1) && spare > 0 => {
+                spare -= 1;
+                dims.push(1);
+            }
+            _ => return None,
+        }
+    }
+    (wanted.next().is_none() && dims.iter().product::<usize>() == flat).then_some(dims)
+}
+
+fn check_output(
+    card: &Card,
+    spec: &FrameSpec,
+    outputs: &[Outlet],
+    claim: &mut impl FnMut(&str, String),
+) -> Option<Read> {
+    const KEY: &str = "output.tensor";
+    let Some(output) = outputs.iter().find(|output| output.name() == card.output.tensor) else {
+        let (wanted, got) = (&card.output.tensor, names(outputs));
+        claim(KEY, format!("expected `{wanted}`, got {got} in the graph"));
+        return None;
+    };
+    let Some(read) = reading(output.dtype()) else {
+        let got = output.dtype();
+        claim(KEY, format!("expected float, int64 or string numbers or a ZipMap, got {got}"));
+        return None;
+    };
+    let kind = card.output.kind;
+    let floats = matches!(read, Read::Float32 | Read::Float64);
+    let maps = matches!(read, Read::MapsOfInt | Read::MapsOfString);
+    let suits = match kind {
+        OutputKind::Probability => floats || maps,
+        OutputKind::Class => true,
+        OutputKind::Value | OutputKind::Reconstruction => floats,
+    };
+    if !suits {
+        claim("output.kind", format!("{kind:?} does not go with a tensor of {}", output.dtype()));
+        return None;
+    }
+    if maps && card.output.labels.is_empty() {
+        claim("output.labels", "missing; a ZipMap's columns need their labels".into());
+    }
+    if let (Some(width), true) = (width(output.dtype()), floats) {
+        check_width(card, spec, width, claim);
+    }
+    Some(read)
+}
+
+fn check_width(card: &Card, spec: &FrameSpec, width: usize, claim: &mut impl FnMut(&str, String)) {
+    let labels = card.output.labels.len();
+    match card.output.kind {
+        OutputKind::Probability if width == 1 => {
+            let second = card.output.labels.get(1);
+            if labels > 2 || (labels == 2 && card.output.positive.as_ref() != second) {
+                claim(
+                    "output.labels",
+                    format!("expected [negative, positive] for one column, got {labels} labels"),
+                );
+            }
+        }
+        OutputKind::Probability | OutputKind::Class if width != labels => {
+            claim("output.labels", format!("expected one a column ({width}), got {labels}"));
+        }
+        OutputKind::Value => {
+            let column = card.output.column.unwrap_or(0);
+            if column >= width {
+                claim("output.column", format!("expected 0 to {}, got {column}", width - 1));
+            } else if width > 1 && card.output.column.is_none() {
+                claim("output.column", format!("missing; the tensor has {width} columns"));
+            }
+        }
+        OutputKind::Reconstruction if width != spec.item_len() => {
+            claim(
+                "output.tensor",
+                format!("expected the input's {} cells, got {width}", spec.item_len()),
+            );
+        }
+        _ => {}
+    }
+}
+
+fn reading(dtype: &ValueType) -> Option<Read> {
+    match dtype {
+        ValueType::Tensor { ty: TensorElementType::Float32, .. } => Some(Read::Float32),
+        ValueType::Tensor { ty: TensorElementType::Float64, .. } => Some(Read::Float64),
+        ValueType::Tensor { ty: TensorElementType::Int64, .. } => Some(Read::Int64),
+        ValueType::Tensor { ty: TensorElementType::String, .. } => Some(Read::Strings),
+        ValueType::Sequence(inner) => match inner.as_ref() {
+            ValueType::Map { key: TensorElementType::Int64, value: TensorElementType::Float32 } => {
+                Some(Read::MapsOfInt)
+            }
+            ValueType::Map {
+                key: TensorElementType::String,
+                value: TensorElementType::Float32,
+            } => Some(Read::MapsOfString),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Numbers an item, where the graph says; `[N]` has one.
+fn width(dtype: &ValueType) -> Option<usize> {
+    let dims = dtype.tensor_shape()?;
+    dims.iter()
+        .skip(1)
+        .try_fold(1, |product: usize, dim| product.checked_mul(usize::try_from(*dim).ok()?))
+}
+
+fn names(outlets: &[Outlet]) -> String {
+    outlets.iter().map(|outlet| format!("`{}`", outlet.name())).collect::<Vec<_>>().join(", ")
+}
+
+fn claimed(item: &[usize]) -> String {
+    let dims: Vec<_> = item.iter().map(ToString::to_string).collect();
+    format!("[N, {}]", dims.join(", "))
+}
+
+fn dimensions(shape: &[i64]) -> String {
+    let dims: Vec<_> = shape
+        .iter()
+        .enumerate()
+        .map(|(at, dim)| match (at, *dim) {
+            (0, ..0) => "N".to_owned(),
+            (_, ..0) => "?".to_owned(),
+            (_, dim) => dim.to_string(),
+        })
+        .collect();
+    format!("[{}]", dims.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn series_fit_flat_open_and_padded_dimensions() {
+        let rows_tags = [64, 10];
+        assert_eq!(fit(&[64, 10], &rows_tags), Some(vec![64, 10]));
+        assert_eq!(fit(&[-1, 10], &rows_tags), Some(vec![64, 10]));
+        assert_eq!(fit(&[640], &rows_tags), Some(vec![640]));
+        assert_eq!(fit(&[-1], &rows_tags), Some(vec![640]));
+        assert_eq!(fit(&[1, 64, 10], &rows_tags), Some(vec![1, 64, 10]));
+        assert_eq!(fit(&[64, 10, 1], &rows_tags), Some(vec![64, 10, 1]));
+        assert_eq!(fit(&[1, 64, 1], &[64, 1]), Some(vec![1, 64, 1]));
+    }
+
+    #[test]
+    fn other_dimensions_do_not_fit() {
+        for graph in [&[10, 64][..], &[64, 11], &[639], &[2, 64, 10], &[64, 10, 2], &[]] {
+            assert_eq!(fit(graph, &[64, 10]), None, "{graph:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Binds each `[[prediction]]` to its model: what the pipeline runs and `andon check` verifies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::golden::{self, GoldenError};
+use super::locate;
+use super::repository::{self, Package, RepositoryError};
+use super::runtime::{Runtime, RuntimeError};
+use super::session::{Session, SessionError};
+use super::worker::{Manner, ModelWorker};
+use crate::asset::NamePattern;
+use crate::frame::{FrameSpec, Threshold, complete};
+use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
+use crate::verdict::{ModelIdentity, PredictionId, Verdict};
+
+/// A prediction that is ready to run.
+#[derive(Clone, Debug)]
+pub struct LoadedPrediction {
+    pub id: PredictionId,
+    pub name: String,
+    pub assets: Vec<NamePattern>,
+    /// The plant's names of the model's tags, in the model's order.
+    pub plant_tags: Vec<String>,
+    /// Every setting that has a default is present.
+    pub window: WindowSettings,
+    /// Every setting but `text` is present.
+    pub policy: AlertPolicy,
+    pub spec: Arc<FrameSpec>,
+    pub model: Arc<ModelIdentity>,
+    /// Place in [`Loaded::models`].
+    pub worker: usize,
+}
+
+/// A model in memory, without a thread yet.
+pub struct LoadedModel {
+    pub identity: Arc<ModelIdentity>,
+    pub card: Card,
+    session: Session,
+}
+
+impl LoadedModel {
+    pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
+        let manner = Manner {
+            kind: self.card.output.kind,
+            max_batch: self.card.runtime.max_batch,
+            deadline: self.card.runtime.deadline,
+        };
+        ModelWorker::spawn(self.session, self.identity, manner, out)
+    }
+}
+
+/// All predictions of a configuration and the models they share.
+pub struct Loaded {
+    pub predictions: Vec<LoadedPrediction>,
+    pub models: Vec<LoadedModel>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    #[error("prediction `{prediction}`: {error}")]
+    Model { prediction: String, error: RepositoryError },
+    #[error(transparent)]
+    Card(CardError),
+    #[error("{}: {error}", model.display())]
+    Session { model: PathBuf, error: SessionError },
+    #[error(transparent)]
+    Golden(GoldenError),
+    /// A setting of the configuration; `key` is relative to the prediction.
+    #[error("prediction `{prediction}`: {key}: {message}")]
+    Setting { prediction: String, key: String, message: String },
+}
+
+/// Loads everything that `settings` predict with; every problem at once. Starts no thread.
+/// Without a prediction, ONNX Runtime is not needed and not touched.
+pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
+    let mut loader = Loader { settings, runtime: None, slots: BTreeMap::new(), models: Vec::new() };
+    let mut predictions = Vec::with_capacity(settings.prediction.len());
+    let mut errors = Vec::new();
+    if !settings.prediction.is_empty() {
+        match Runtime::load(settings.runtime.library.as_deref()) {
+            Ok(runtime) => loader.runtime = Some(runtime),
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    for (index, prediction) in (0..).zip(&settings.prediction) {
+        match loader.bind(PredictionId(index), prediction) {
+            Ok(bound) => predictions.extend(bound),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(Loaded { predictions, models: loader.models }) } else { Err(errors) }
+}
+
+/// Verifies all that [`load`] does, golden pairs too, and keeps nothing in memory.
+pub fn check_only(settings: &Settings) -> Result<Vec<LoadedPrediction>, Vec<LoadError>> {
+    load(settings).map(|loaded| loaded.predictions)
+}
+
+struct Loader<'a> {
+    settings: &'a Settings,
+    /// Absent when it could not be loaded; cards are checked all the same.
+    runtime: Option<Runtime>,
+    /// By folder and device chain.
+    slots: BTreeMap<(PathBuf, Option<Vec<String>>), Slot>,
+    models: Vec<LoadedModel>,
+}
+
+#[derive(Clone)]
+enum Slot {
+    /// Its errors are reported already.
+    Failed,
+    /// The card is right; without a runtime there is no model.
+    Read { card: Arc<Card>, worker: Option<usize> },
+}
+
+impl Loader<'_> {
+    /// Nothing when the model could not be loaded for a reason that is reported already.
+    fn bind(
+        &mut self,
+        id: PredictionId,
+        prediction: &Prediction,
+    ) -> Result<Option<LoadedPrediction>, Vec<LoadError>> {
+        let model_error = |error| LoadError::Model { prediction: prediction.name.clone(), error };
+        let folder = repository::find(&self.settings.runtime.models, &prediction.model)
+            .map_err(|error| vec![model_error(error)])?;
+        if let Some(message) = prediction.devices.as_deref().and_then(unknown_devices) {
+            return Err(vec![setting(prediction, "devices", message)]);
+        }
+        let key = (folder, prediction.devices.clone());
+        let slot = match self.slots.get(&key) {
+            Some(slot) => slot.clone(),
+            None => {
+                let read = self.open(&key.0, prediction);
+                let slot = read.as_ref().map_or(Slot::Failed, Clone::clone);
+                self.slots.insert(key, slot);
+                read?
+            }
+        };
+        let Slot::Read { card, worker } = slot else { return Ok(None) };
+        let bound = overlay(&card, prediction)?;
+        let Some(worker) = worker else { return Ok(None) };
+        Ok(Some(LoadedPrediction {
+            id,
+            name: prediction.name.clone(),
+            assets: prediction.assets.iter().map(NamePattern::new).collect(),
+            plant_tags: bound.spec.plant_tags.clone(),
+            window: bound.window,
+            policy: bound.policy,
+            spec: Arc::new(bound.spec),
+            model: Arc::clone(&self.models[worker].identity),
+            worker,
+        }))
+    }
+
+    fn open(&mut self, folder: &Path, prediction: &Prediction) -> Result<Slot, Vec<LoadError>> {
+        let package = Package::read(folder).map_err(|errors| {
+            let named = |error| match error {
+                RepositoryError::Card(error) => LoadError::Card(error),
+                error => LoadError::Model { prediction: prediction.name.clone(), error },
+            };
+            errors.into_iter().map(named).collect::<Vec<_>>()
+        })?;
+        let mut worker = None;
+        if let Some(runtime) = &self.runtime {
+            let model = start(runtime, &package, prediction.devices.as_deref())?;
+            tracing::info!(
+                model = model.identity.name,
+                version = model.identity.version,
+                device = model.identity.device,
+                "the model is loaded and reproduces its golden pair"
+            );
+            worker = Some(self.models.len());
+            self.models.push(model);
+        }
+        Ok(Slot::Read { card: Arc::new(package.card), worker })
+    }
+}
+
+fn start(
+    runtime: &Runtime,
+    package: &Package,
+    devices: Option<&[String]>,
+) -> Result<LoadedModel, Vec<LoadError>> {
+    let card = &package.card;
+    let spec = FrameSpec::new(&card.input, &card.window).expect("the card was checked when read");
+    let devices = devices.unwrap_or(&card.runtime.devices);
+    let mut session = Session::load(runtime, card, &spec, devices, &package.onnx).map_err(
+        |error| match error {
+            SessionError::Claims(claims) => {
+                claims.into_iter().map(|claim| located(package, claim.key, claim.message)).collect()
+            }
+            error => vec![LoadError::Session { model: package.folder.clone(), error }],
+        },
+    )?;
+    golden::check(&package.golden_file(), card.reference.tolerance, &mut session)
+        .map_err(|error| vec![LoadError::Golden(error)])?;
+    let identity = Arc::new(ModelIdentity {
+        name: card.name.clone(),
+        version: card.version.clone(),
+        sha256: card.sha256.to_ascii_lowercase(),
+        device: session.device.clone(),
+    });
+    Ok(LoadedModel { identity, card: card.clone(), session })
+}
+
+fn located(package: &Package, key: String, message: String) -> LoadError {
+    let place = locate::key(&package.text, &key);
+    LoadError::Card(CardError { file: package.card_file(), key, place, message })
+}
+
+struct Bound {
+    spec: FrameSpec,
+    window: WindowSettings,
+    policy: AlertPolicy,
+}
+
+/// The card's recommendations with the plant's settings on top.
+fn overlay(card: &Card, prediction: &Prediction) -> Result<Bound, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    let window = complete(&card.window.overlaid(&prediction.window));
+    let policy = card.decision.overlaid(&prediction.alert);
+    for tag in prediction.tags.keys() {
+        if !card.input.tag.iter().any(|known| known.name == *tag) {
+            let known: Vec<_> = card.input.tag.iter().map(|tag| tag.name.as_str()).collect();
+            let message = format!("the model has no tag `{tag}`; it has {}", known.join(", "));
+            errors.push(setting(prediction, "tags", message));
+        }
+    }
+    if policy.raise.is_none() {
+        let message = "missing, and the model's card recommends none; write the score to alert at";
+        errors.push(setting(prediction, "alert.raise", message.into()));
+    }
+    for (key, message) in policy_problems(&policy) {
+        errors.push(setting(prediction, &format!("alert.{key}"), message));
+    }
+    let own = FrameSpec::new(&card.input, &card.window).expect("the card was checked when read");
+    let spec = match FrameSpec::new(&card.input, &window) {
+        Ok(spec) if spec.item_shape() == own.item_shape() => Some(spec),
+        Ok(spec) => {
+            let (takes, got) = (own.item_shape(), spec.item_shape());
+            let message = format!("makes frames of {got:?}; the model takes {takes:?}");
+            errors.push(setting(prediction, "window", message));
+            None
+        }
+        Err(found) => {
+            errors.extend(found.into_iter().map(|e| setting(prediction, &e.key, e.message)));
+            None
+        }
+    };
+    let policy = completed(policy);
+    match (spec, policy.raise) {
+        (Some(mut spec), Some(raise)) if errors.is_empty() => {
+            let direction = policy.direction.unwrap_or_default();
+            spec.explain_from = Some(Threshold { raise, direction });
+            for (tag, plant) in card.input.tag.iter().zip(&mut spec.plant_tags) {
+                if let Some(name) = prediction.tags.get(&tag.name) {
+                    plant.clone_from(name);
+                }
+            }
+            Ok(Bound { spec, window, policy })
+        }
+        _ => Err(errors),
+    }
+}
+
+fn completed(policy: AlertPolicy) -> AlertPolicy {
+    const SEVERITY: u16 = 500;
+    let n = policy.n.unwrap_or(1);
+    AlertPolicy {
+        clear: policy.clear.or(policy.raise),
+        direction: policy.direction.or(Some(crate::settings::Direction::default())),
+        n: Some(n),
+        m: policy.m.or(Some(n)),
+        on_delay: policy.on_delay.or(Some(std::time::Duration::ZERO)),
+        off_delay: policy.off_delay.or(Some(std::time::Duration::ZERO)),
+        severity: policy.severity.or(Some(SEVERITY)),
+        ..policy
+    }
+}
+
+fn setting(prediction: &Prediction, key: &str, message: String) -> LoadError {
+    LoadError::Setting { prediction: prediction.name.clone(), key: key.into(), message }
+}

@@ -1,0 +1,95 @@
+//! The queue before a model: the newest frame of an asset wins when the model cannot keep up.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::frame::Frame;
+
+/// Frames that wait before older ones give way. Beyond it the queue holds at most one more frame
+/// an asset and prediction.
+pub(super) const QUEUE_FRAMES: usize = 256;
+
+/// What became of a frame.
+#[must_use = "a frame that is given up is counted"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    Queued,
+    /// Queued in the place of an older frame of the same asset and prediction, which is gone.
+    Replaced,
+    /// The worker has stopped; the frame is gone.
+    Stopped,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    filled: Condvar,
+    drained: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Never waits. Returns the length afterwards too.
+    pub(super) fn submit(&self, frame: Frame) -> (Submitted, usize) {
+        let mut inner = self.lock();
+        if inner.closed {
+            return (Submitted::Stopped, inner.frames.len());
+        }
+        let same =
+            |older: &&mut Frame| older.asset == frame.asset && older.prediction == frame.prediction;
+        let outcome = if inner.frames.len() < QUEUE_FRAMES {
+            inner.frames.push_back(frame);
+            Submitted::Queued
+        } else if let Some(older) = inner.frames.iter_mut().find(same) {
+            *older = frame;
+            Submitted::Replaced
+        } else {
+            inner.frames.push_back(frame);
+            Submitted::Queued
+        };
+        self.filled.notify_one();
+        (outcome, inner.frames.len())
+    }
+
+    /// Waits for room, so that nothing gives way.
+    pub(super) fn submit_wait(&self, frame: Frame) -> (Submitted, usize) {
+        let mut inner = self.lock();
+        while !inner.closed && inner.frames.len() >= QUEUE_FRAMES {
+            inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(inner);
+        self.submit(frame)
+    }
+
+    /// Moves up to `most` frames into `batch`, oldest first; waits for the first. Returns the
+    /// number left, or nothing when the queue is closed and empty.
+    pub(super) fn take(&self, most: usize, batch: &mut Vec<Frame>) -> Option<usize> {
+        let mut inner = self.lock();
+        while inner.frames.is_empty() {
+            if inner.closed {
+                return None;
+            }
+            inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = most.min(inner.frames.len());
+        batch.extend(inner.frames.drain(..count));
+        self.drained.notify_all();
+        Some(inner.frames.len())
+    }
+
+    /// What waits is still taken; nothing more comes in.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+        self.drained.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,218 @@
+//! The model repository: `<name>/<version>/{model.onnx, model.toml, golden.json}`.
+
+use std::cmp::Ordering;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::card::{Card, CardError};
+use super::external;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    #[error("`{0}` is no model; write `<name>` or `<name>/<version>`")]
+    BadReference(String),
+    #[error("no model `{name}` in {}; it has {}", models.display(), list(have))]
+    NoModel { models: PathBuf, name: String, have: Vec<String> },
+    #[error("model `{name}` has no version `{version}`; it has {}", list(have))]
+    NoVersion { name: String, version: String, have: Vec<String> },
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error(
+        "{} is not the file that the card means: expected sha256 {expected}, got {got}; \
+         copy the model again, or write its hash in the card",
+        path.display()
+    )]
+    WrongHash { path: PathBuf, expected: String, got: String },
+    #[error(
+        "{} keeps weights outside, in `{outside}`; save the model as one file",
+        path.display()
+    )]
+    External { path: PathBuf, outside: String },
+    #[error(transparent)]
+    Card(CardError),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// A model as it lies on the disk, its bytes checked against its card.
+#[derive(Debug)]
+pub struct Package {
+    pub folder: PathBuf,
+    pub card: Card,
+    /// The card's text, for errors that name a line.
+    pub(super) text: String,
+    pub onnx: Vec<u8>,
+}
+
+impl Package {
+    pub fn card_file(&self) -> PathBuf {
+        self.folder.join(CARD)
+    }
+
+    pub fn golden_file(&self) -> PathBuf {
+        self.folder.join(&self.card.reference.golden)
+    }
+
+    /// Reads the model in `folder`; every problem of the card at once.
+    pub fn read(folder: &Path) -> Result<Self, Vec<RepositoryError>> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read(&path).map_err(|error| vec![RepositoryError::Unreadable { path, error }])
+        };
+        let file = folder.join(CARD);
+        let text = String::from_utf8_lossy(&read(CARD)?).into_owned();
+        let card = Card::parse(&file, &text)
+            .map_err(|errors| errors.into_iter().map(RepositoryError::Card).collect::<Vec<_>>())?;
+        let mut errors = misplaced(folder, &file, &card);
+        let path = folder.join(ONNX);
+        let onnx = read(ONNX)?;
+        let (expected, got) = (card.sha256.to_ascii_lowercase(), sha256(&onnx));
+        if expected != got {
+            errors.push(RepositoryError::WrongHash { path: path.clone(), expected, got });
+        }
+        if let Some(outside) = external::outside_file(&onnx) {
+            errors.push(RepositoryError::External { path, outside });
+        }
+        if errors.is_empty() {
+            Ok(Self { folder: folder.to_owned(), card, text, onnx })
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+const CARD: &str = "model.toml";
+const ONNX: &str = "model.onnx";
+
+/// A card must stand in the folders that its name and version say.
+fn misplaced(folder: &Path, file: &Path, card: &Card) -> Vec<RepositoryError> {
+    let in_version = folder.file_name().and_then(|name| name.to_str());
+    let in_name = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    [("version", &card.version, in_version), ("name", &card.name, in_name)]
+        .into_iter()
+        .filter(|(_, says, lies)| lies.is_some_and(|lies| lies != says.as_str()))
+        .map(|(key, says, lies)| {
+            let lies = lies.unwrap_or_default();
+            RepositoryError::Card(CardError {
+                file: file.to_owned(),
+                key: key.into(),
+                place: None,
+                message: format!("says `{says}`, but the folder is `{lies}`; make them the same"),
+            })
+        })
+        .collect()
+}
+
+/// The folder of `reference`: `<name>` (highest version) or `<name>/<version>`.
+pub fn find(models: &Path, reference: &str) -> Result<PathBuf, RepositoryError> {
+    let (name, version) = match reference.split_once('/') {
+        Some((name, version)) => (name, Some(version)),
+        None => (reference, None),
+    };
+    let plain =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['/', '\\']);
+    if !plain(name) || version.is_some_and(|version| !plain(version)) {
+        return Err(RepositoryError::BadReference(reference.into()));
+    }
+    let folder = models.join(name);
+    let mut have = folders_with_cards(&folder);
+    have.sort_by(|a, b| compare_versions(a, b));
+    if have.is_empty() {
+        let mut have = folders(models);
+        have.retain(|name| !folders_with_cards(&models.join(name)).is_empty());
+        let (models, name) = (models.to_owned(), name.into());
+        return Err(RepositoryError::NoModel { models, name, have });
+    }
+    match version {
+        None => Ok(folder.join(have.last().expect("checked to hold one"))),
+        Some(version) if have.iter().any(|known| known == version) => Ok(folder.join(version)),
+        Some(version) => {
+            let (name, version) = (name.into(), version.into());
+            Err(RepositoryError::NoVersion { name, version, have })
+        }
+    }
+}
+
+fn folders(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let mut names: Vec<_> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}
+
+fn folders_with_cards(path: &Path) -> Vec<String> {
+    let mut names = folders(path);
+    names.retain(|name| path.join(name).join(CARD).is_file());
+    names
+}
+
+/// Number by number; a pre-release (`1.0.0-rc1`) comes before its release.
+fn compare_versions(a: &str, b: &str) -> Ordering {
+    let (a_main, a_pre) = a.split_once('-').map_or((a, None), |(main, pre)| (main, Some(pre)));
+    let (b_main, b_pre) = b.split_once('-').map_or((b, None), |(main, pre)| (main, Some(pre)));
+    compare_parts(a_main, b_main).then_with(|| match (a_pre, b_pre) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
+        (Some(a), Some(b)) => compare_parts(a, b),
+    })
+}
+
+fn compare_parts(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.split('.'), b.split('.'));
+    loop {
+        let order = match (a.next(), b.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(a), Some(b)) => match (a.parse::<u64>(), b.parse::<u64>()) {
+                (Ok(a), Ok(b)) => a.cmp(&b),
+                _ => a.cmp(b),
+            },
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes everything");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_number_by_number() {
+        let mut versions = ["1.10.0", "1.2.0", "2.0.0-rc1", "2.0.0", "1.9", "1.9.1"];
+        versions.sort_by(|a, b| compare_versions(a, b));
+        assert_eq!(versions, ["1.2.0", "1.9", "1.9.1", "1.10.0", "2.0.0-rc1", "2.0.0"]);
+    }
+
+    #[test]
+    fn references_that_leave_the_repository_are_refused() {
+        for reference in ["", "..", "../x", "a/..", "a/b/c", "/etc"] {
+            let found = find(Path::new("models"), reference);
+            assert!(matches!(found, Err(RepositoryError::BadReference(_))), "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_one_sha256sum_prints() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(sha256(b""), empty);
+    }
+}

@@ -1,0 +1,265 @@
+//! One model in ONNX Runtime: loading on the first device that will have it, and running.
+
+use ort::ep;
+use ort::logging::LogLevel;
+use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionOutputs};
+use ort::value::{DynMapValueType, DynSequenceValueType, TensorRef};
+
+use super::answer::Judge;
+use super::assignment;
+use super::card::{Card, SessionSettings};
+use super::graph::{self, ClaimError, Read, Wiring};
+use super::runtime::Runtime;
+use crate::frame::FrameSpec;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Each device of the chain with its reason.
+    #[error("no device takes the model: {}", .0.join("; "))]
+    NoDevice(Vec<String>),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Claims(Vec<ClaimError>),
+}
+
+/// The runtime failed on a batch.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the model could not be run: {0}")]
+pub struct RunError(String);
+
+impl From<ort::Error> for RunError {
+    fn from(error: ort::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A loaded model that agrees with its card.
+pub struct Session {
+    inner: ort::session::Session,
+    options: RunOptions<HasSelectedOutputs>,
+    wiring: Wiring,
+    judge: Judge,
+    output: String,
+    item_len: usize,
+    /// `cpu`, or `cuda+cpu` when some nodes fell back: as the runtime assigned them.
+    pub device: String,
+    doubles: Vec<f64>,
+    padded: Vec<f32>,
+}
+
+impl Session {
+    pub fn load(
+        runtime: &Runtime,
+        card: &Card,
+        spec: &FrameSpec,
+        devices: &[String],
+        onnx: &[u8],
+    ) -> Result<Self, SessionError> {
+        let (inner, device) = open(runtime, &card.runtime, devices, onnx)?;
+        let wiring = graph::check(card, spec, inner.inputs(), inner.outputs())
+            .map_err(SessionError::Claims)?;
+        let output = card.output.tensor.clone();
+        let options = RunOptions::new()
+            .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
+            .with_outputs(OutputSelector::no_default().with(&output));
+        Ok(Self {
+            inner,
+            options,
+            judge: Judge::new(&card.output),
+            output,
+            item_len: spec.item_len(),
+            device,
+            doubles: Vec::new(),
+            padded: Vec::new(),
+            wiring,
+        })
+    }
+
+    pub(super) fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Numbers that one item takes.
+    pub fn item_len(&self) -> usize {
+        self.item_len
+    }
+
+    /// Runs whole items, which stand one after the other, and puts what comes out, item after
+    /// item, in `out`. Returns how many numbers an item has there.
+    pub fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+        out.clear();
+        let count = items.len() / self.item_len;
+        let Some(batch) = self.wiring.batch.filter(|batch| *batch != count) else {
+            return self.run_batch(items, count, out);
+        };
+        let mut width = 0;
+        for chunk in items.chunks(batch * self.item_len) {
+            let mut padded = std::mem::take(&mut self.padded);
+            padded.clear();
+            padded.extend_from_slice(chunk);
+            padded.resize(batch * self.item_len, 0.0);
+            let done = self.run_batch(&padded, batch, out);
+            self.padded = padded;
+            width = done?;
+        }
+        out.truncate(count * width);
+        Ok(width)
+    }
+
+    fn run_batch(
+        &mut self,
+        items: &[f32],
+        count: usize,
+        out: &mut Vec<f64>,
+    ) -> Result<usize, RunError> {
+        let mut shape = Vec::with_capacity(self.wiring.dims.len() + 1);
+        shape.push(count);
+        shape.extend_from_slice(&self.wiring.dims);
+        let outputs = if self.wiring.double {
+            self.doubles.clear();
+            self.doubles.extend(items.iter().map(|value| f64::from(*value)));
+            let input = TensorRef::from_array_view((shape, self.doubles.as_slice()))?;
+            self.inner.run_with_options(ort::inputs![input], &self.options)?
+        } else {
+            let input = TensorRef::from_array_view((shape, items))?;
+            self.inner.run_with_options(ort::inputs![input], &self.options)?
+        };
+        let before = out.len();
+        read(&outputs, &self.output, self.wiring.read, &self.judge, out)?;
+        let added = out.len() - before;
+        if count == 0 || added == 0 || !added.is_multiple_of(count) {
+            return Err(RunError(format!("{count} items went in and {added} numbers came out")));
+        }
+        Ok(added / count)
+    }
+}
+
+fn read(
+    outputs: &SessionOutputs<'_>,
+    name: &str,
+    how: Read,
+    judge: &Judge,
+    out: &mut Vec<f64>,
+) -> Result<(), RunError> {
+    let value = outputs.get(name).ok_or_else(|| RunError(format!("`{name}` did not come out")))?;
+    match how {
+        Read::Float32 => {
+            out.extend(value.try_extract_tensor::<f32>()?.1.iter().map(|v| f64::from(*v)));
+        }
+        Read::Float64 => out.extend_from_slice(value.try_extract_tensor::<f64>()?.1),
+        #[expect(clippy::cast_precision_loss, reason = "class numbers are small")]
+        Read::Int64 => out.extend(value.try_extract_tensor::<i64>()?.1.iter().map(|v| *v as f64)),
+        Read::Strings => {
+            let (_, labels) = value.try_extract_strings()?;
+            out.extend(labels.iter().map(|label| column_of(judge, label)));
+        }
+        Read::MapsOfInt | Read::MapsOfString => {
+            let sequence = value.view().downcast::<DynSequenceValueType>()?;
+            let width = judge.labels.len();
+            for map in sequence.try_extract_sequence::<DynMapValueType>()? {
+                let first = out.len();
+                out.resize(first + width, f64::NAN);
+                let mut put = |column: Option<usize>, value: f32| {
+                    if let Some(place) = column.and_then(|column| out.get_mut(first + column)) {
+                        *place = f64::from(value);
+                    }
+                };
+                if how == Read::MapsOfInt {
+                    for (key, value) in map.try_extract_key_values::<i64, f32>()? {
+                        let by_label = position(judge, &key.to_string());
+                        put(by_label.or_else(|| usize::try_from(key).ok()), value);
+                    }
+                } else {
+                    for (key, value) in map.try_extract_key_values::<String, f32>()? {
+                        put(position(judge, &key), value);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn position(judge: &Judge, label: &str) -> Option<usize> {
+    judge.labels.iter().position(|known| known.as_ref() == label)
+}
+
+/// NaN for a label that the card does not know, so that the answer is suppressed.
+#[expect(clippy::cast_precision_loss, reason = "a count of classes")]
+fn column_of(judge: &Judge, label: &str) -> f64 {
+    position(judge, label).map_or(f64::NAN, |column| column as f64)
+}
+
+/// Opens the model on the first device of the chain that works; says which providers took nodes.
+fn open(
+    runtime: &Runtime,
+    settings: &SessionSettings,
+    devices: &[String],
+    onnx: &[u8],
+) -> Result<(ort::session::Session, String), SessionError> {
+    let mut reasons = Vec::new();
+    let chain = if settings.strict { &devices[..devices.len().min(1)] } else { devices };
+    for device in chain {
+        let opened = builder(runtime, settings, device)
+            .and_then(|mut builder| builder.commit_from_memory(onnx));
+        match opened {
+            Ok(session) => {
+                let used = used(&session, device);
+                if !reasons.is_empty() {
+                    tracing::warn!(
+                        device = used,
+                        reasons = reasons.join("; "),
+                        "the model fell back to a later device of its chain"
+                    );
+                }
+                return Ok((session, used));
+            }
+            Err(error) => reasons.push(format!("{device}: {error}")),
+        }
+    }
+    Err(SessionError::NoDevice(reasons))
+}
+
+fn builder(
+    runtime: &Runtime,
+    settings: &SessionSettings,
+    device: &str,
+) -> ort::Result<SessionBuilder> {
+    let provider = match device {
+        "tensorrt" => Some(ep::TensorRT::default().build()),
+        "cuda" => Some(ep::CUDA::default().build()),
+        "openvino" => Some(ep::OpenVINO::default().build()),
+        _ => None,
+    };
+    let mut builder = ort::session::Session::builder(&runtime.environment)?
+        .with_auto_device(AutoDevicePolicy::PreferCPU)?
+        .with_log_level(LogLevel::Warning)?
+        .with_intra_threads(settings.threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        .with_memory_pattern(false)?
+        .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+    if settings.strict && provider.is_some() {
+        builder = builder.with_disable_cpu_fallback()?;
+    }
+    // Without an arena the runtime keeps nothing between batches; small models lose no time by it.
+    let cpu = ep::CPU::default().with_arena_allocator(false).build().error_on_failure();
+    let providers: Vec<_> =
+        provider.map(|p| p.error_on_failure()).into_iter().chain([cpu]).collect();
+    Ok(builder.with_execution_providers(providers)?)
+}
+
+fn used(session: &ort::session::Session, asked: &str) -> String {
+    let providers = assignment::providers(session);
+    if providers.is_empty() {
+        return asked.to_owned();
+    }
+    let names: Vec<_> = providers.iter().map(|(provider, _)| device_name(provider)).collect();
+    names.join("+")
+}
+
+fn device_name(provider: &str) -> String {
+    let short = provider.strip_suffix("ExecutionProvider").unwrap_or(provider);
+    short.to_ascii_lowercase()
+}

@@ -1,0 +1,151 @@
+//! What a model has done, and how it is, for status and metrics.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::frame::Unfit;
+use crate::verdict::ModelIdentity;
+
+#[derive(Debug)]
+pub struct ModelStats {
+    pub identity: Arc<ModelIdentity>,
+    inferences: AtomicU64,
+    batches: AtomicU64,
+    explanations: AtomicU64,
+    replaced: AtomicU64,
+    unfit: [AtomicU64; Unfit::WORDS.len()],
+    unhealthy: AtomicU64,
+    failed: AtomicU64,
+    late: AtomicU64,
+    queued: AtomicUsize,
+    last_nanos: AtomicU64,
+    max_nanos: AtomicU64,
+    sum_nanos: AtomicU64,
+    healthy: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+/// The counts at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelSnapshot {
+    #[serde(flatten)]
+    pub identity: Arc<ModelIdentity>,
+    /// Frames answered, the suppressed ones too.
+    pub inferences: u64,
+    pub batches: u64,
+    /// Alerts-to-be whose reasons were worked out.
+    pub explanations: u64,
+    /// Frames given up for a newer one of the same asset and prediction.
+    pub replaced: u64,
+    /// Windows not shown to the model, by [`Unfit`]'s words.
+    pub unfit: Vec<(&'static str, u64)>,
+    /// Answers suppressed: NaN, infinite, out of range, unknown class.
+    pub unhealthy: u64,
+    /// Frames lost to errors of the runtime.
+    pub failed: u64,
+    /// Batches over the card's deadline.
+    pub late: u64,
+    /// Frames that wait.
+    pub queued: usize,
+    /// Of a batch.
+    pub latency_last: Duration,
+    pub latency_max: Duration,
+    pub latency_sum: Duration,
+    /// The last batch ran and gave believable answers.
+    pub healthy: bool,
+    pub last_error: Option<String>,
+}
+
+impl ModelStats {
+    pub(super) fn new(identity: Arc<ModelIdentity>) -> Self {
+        Self {
+            identity,
+            inferences: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            explanations: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            unfit: Default::default(),
+            unhealthy: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+            last_nanos: AtomicU64::new(0),
+            max_nanos: AtomicU64::new(0),
+            sum_nanos: AtomicU64::new(0),
+            healthy: AtomicBool::new(true),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    /// A window was not shown to the model.
+    pub fn unfit(&self, reason: &Unfit) {
+        self.unfit[reason.index()].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn replaced(&self) {
+        self.replaced.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn queued(&self, length: usize) {
+        self.queued.store(length, Relaxed);
+    }
+
+    pub(super) fn ran(&self, frames: usize, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.inferences.fetch_add(frames as u64, Relaxed);
+        self.batches.fetch_add(1, Relaxed);
+        self.last_nanos.store(nanos, Relaxed);
+        self.max_nanos.fetch_max(nanos, Relaxed);
+        self.sum_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    pub(super) fn explained(&self) {
+        self.explanations.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn late(&self) {
+        self.late.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn unhealthy(&self) {
+        self.unhealthy.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn failed(&self, frames: usize) {
+        self.failed.fetch_add(frames as u64, Relaxed);
+    }
+
+    /// How the last batch went; returns whether that is news.
+    pub(super) fn health(&self, error: Option<String>) -> bool {
+        let healthy = error.is_none();
+        if let Some(error) = error {
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+        self.healthy.swap(healthy, Relaxed) != healthy
+    }
+
+    pub fn snapshot(&self) -> ModelSnapshot {
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Relaxed));
+        ModelSnapshot {
+            identity: Arc::clone(&self.identity),
+            inferences: count(&self.inferences),
+            batches: count(&self.batches),
+            explanations: count(&self.explanations),
+            replaced: count(&self.replaced),
+            unfit: Unfit::WORDS.into_iter().zip(self.unfit.iter().map(count)).collect(),
+            unhealthy: count(&self.unhealthy),
+            failed: count(&self.failed),
+            late: count(&self.late),
+            queued: self.queued.load(Relaxed),
+            latency_last: nanos(&self.last_nanos),
+            latency_max: nanos(&self.max_nanos),
+            latency_sum: nanos(&self.sum_nanos),
+            healthy: self.healthy.load(Relaxed),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
