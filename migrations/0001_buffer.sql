@@ -59,10 +59,12 @@ CREATE TABLE quarantine (
     length INTEGER NOT NULL
 );
 
--- Where each prediction's last window of an asset ended.
+-- Where each prediction's windows of an asset stand: samples from `started` on have to be fed
+-- again after a restart, and the next window to close is the one after `ended`.
 CREATE TABLE mark (
     asset TEXT NOT NULL,
     prediction TEXT NOT NULL,
+    started INTEGER NOT NULL,
     ended INTEGER NOT NULL,
     PRIMARY KEY (asset, prediction)
 ) WITHOUT ROWID;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alert::wire::Wire;
 use crate::ledger::Ledger;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::Models;
+use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 use crate::sample::Batch;
 use crate::settings::{Publish, Settings};
@@ -40,10 +40,9 @@ const COMMANDS: usize = 64;
 const QUARANTINE: usize = 64;
 
 /// A configuration that has been checked, with its models loaded.
-#[derive(Debug)]
 pub struct Plan {
     pub settings: Settings,
-    pub models: Models,
+    pub models: Loaded,
 }
 
 /// A running daemon.
@@ -60,7 +59,7 @@ pub struct Running {
 
 /// Builds every stage and starts it. Nothing runs unless all of it can.
 pub async fn start(plan: Plan) -> anyhow::Result<Running> {
-    let Plan { settings, models } = plan;
+    let Plan { settings, models: Loaded { predictions, models } } = plan;
     let registry = Arc::new(Registry::new(settings.limits.tags));
     let ledger = Arc::new(Ledger::default());
     let meters = Arc::new(Meters::default());
@@ -89,19 +88,21 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         Some(publish) => Some(egress(&settings, publish, commands)?),
         None => None,
     };
-    let workers = models.spawn(&verdicts);
+    let spawn = |model: LoadedModel| model.spawn(verdicts.clone());
+    let workers: Vec<ModelWorker> =
+        models.into_iter().map(spawn).collect::<Result<_, _>>().context("a model's thread")?;
     let overview = Overview {
         started: Timestamp::now(),
         ledger: Arc::clone(&ledger),
         meters: Arc::clone(&meters),
         sources: sources.iter().flat_map(Source::health).collect(),
-        models: workers.iter().map(|worker| (worker.identity(), worker.stats())).collect(),
+        models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
     };
     let watch = WatchParts {
         settings: &settings,
-        models,
+        predictions,
         workers,
         registry: Arc::clone(&registry),
         ledger,

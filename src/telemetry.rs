@@ -24,7 +24,6 @@ use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, ModelStats};
 use crate::store::Store;
 use crate::time::Timestamp;
-use crate::verdict::ModelIdentity;
 
 /// Latencies kept for percentiles.
 const RECENT: usize = 10_000;
@@ -39,7 +38,6 @@ pub struct Meters {
     pub refused: AtomicU64,
     /// Turns of the main loop; the watchdog is fed while it moves.
     pub heartbeat: AtomicU64,
-    unfit: Mutex<BTreeMap<&'static str, u64>>,
     alerts: Mutex<AlertCounts>,
     latency: Histogram,
     recent: Mutex<VecDeque<Duration>>,
@@ -55,7 +53,6 @@ impl Default for Meters {
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
-            unfit: Mutex::default(),
             alerts: Mutex::default(),
             latency: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             recent: Mutex::default(),
@@ -68,11 +65,6 @@ pub fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Meters {
-    /// A window that no model was asked about, and why.
-    pub fn unfit(&self, reason: &'static str) {
-        *self.unfit.lock().expect(UNPOISONED).entry(reason).or_default() += 1;
-    }
-
     /// From the arrival of the deciding sample to the broker's confirmation of the alert.
     pub fn alert_latency(&self, latency: Duration) {
         self.latency.observe(latency.as_secs_f64());
@@ -104,9 +96,6 @@ impl Meters {
         *self.alerts.lock().expect(UNPOISONED)
     }
 
-    fn unfit_counts(&self) -> BTreeMap<&'static str, u64> {
-        self.unfit.lock().expect(UNPOISONED).clone()
-    }
 }
 
 const UNPOISONED: &str = "no code panics while it holds a meter";
@@ -118,7 +107,7 @@ pub struct Overview {
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
     pub sources: Vec<Arc<SourceHealth>>,
-    pub models: Vec<(Arc<ModelIdentity>, Arc<ModelStats>)>,
+    pub models: Vec<Arc<ModelStats>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
 }
@@ -148,7 +137,7 @@ impl Overview {
     pub fn counts(&self) -> Counts {
         Counts {
             windows: self.meters.windows.load(Relaxed),
-            inferences: self.models.iter().map(|(_, stats)| stats.snapshot().inferences).sum(),
+            inferences: self.models.iter().map(|stats| stats.snapshot().inferences).sum(),
             alerts_raised: self.meters.alerts_raised.load(Relaxed),
             alerts_cleared: self.meters.alerts_cleared.load(Relaxed),
             published: self.meters.published.load(Relaxed),
@@ -198,9 +187,11 @@ impl Overview {
         let counts = self.counts();
         let meters = &self.meters;
         page.count("andon_windows", "Windows closed", counts.windows)?;
-        let unfit = meters.unfit_counts();
-        let unfit = unfit.iter().map(|(reason, count)| (*reason, *count));
-        page.counts("andon_windows_unfit", "Windows no model was asked about", "reason", unfit)?;
+        let mut unfit: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (reason, count) in self.models.iter().flat_map(|stats| stats.snapshot().unfit) {
+            *unfit.entry(reason).or_default() += count;
+        }
+        page.counts("andon_windows_unfit", "Windows no model was asked about", "reason", unfit.into_iter())?;
         let late = meters.late_samples.load(Relaxed);
         page.count("andon_samples_late", "Stored, but too late for their windows", late)?;
         page.count("andon_alerts_raised", "Alerts raised", counts.alerts_raised)?;
@@ -233,7 +224,8 @@ impl Overview {
         let models: Vec<_> = self
             .models
             .iter()
-            .map(|(model, stats)| {
+            .map(|stats| {
+                let model = &stats.identity;
                 (format!("{}/{}@{}", model.name, model.version, model.device), stats.snapshot())
             })
             .collect();
@@ -244,7 +236,7 @@ impl Overview {
         page.counts("andon_inference_batches", "Runs of the model", "model", each(|s| s.batches))?;
         page.counts("andon_frames_replaced", "Frames given up for newer ones", "model", each(|s| s.replaced))?;
         page.counts("andon_verdicts_unhealthy", "Answers that were no number or implausible", "model", each(|s| s.unhealthy))?;
-        page.gauges("andon_frames_waiting", "Frames that wait for the model", "model", each(|s| s.queued))
+        page.gauges("andon_frames_waiting", "Frames that wait for the model", "model", each(|s| s.queued as u64))
     }
 
     fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -264,8 +256,8 @@ impl Overview {
     /// What the retained status message says.
     pub fn status(&self) -> StatusBody {
         let store = self.store.stats();
-        let models = self.models.iter().map(|(model, stats)| {
-            let stats = stats.snapshot();
+        let models = self.models.iter().map(|stats| {
+            let (model, stats) = (&stats.identity, stats.snapshot());
             ModelStatus {
                 name: model.name.clone(),
                 version: model.version.clone(),
@@ -273,7 +265,7 @@ impl Overview {
                 device: model.device.clone(),
                 inferences: stats.inferences,
                 shed: stats.replaced,
-                errors: stats.unhealthy,
+                errors: stats.unhealthy + stats.failed,
             }
         });
         StatusBody {

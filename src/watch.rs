@@ -18,11 +18,11 @@ use crate::asset::AssetId;
 use crate::frame::{self, FrameSpec, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{LoadedPrediction, ModelHandle, Models};
+use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Sample};
-use crate::settings::{Direction, Settings};
+use crate::settings::Settings;
 use crate::store::{AlertChange, AlertKey, Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
@@ -41,8 +41,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// What the loop is built from.
 pub struct WatchParts<'a> {
     pub settings: &'a Settings,
-    pub models: Models,
-    pub workers: Vec<ModelHandle>,
+    pub predictions: Vec<LoadedPrediction>,
+    pub workers: Vec<ModelWorker>,
     pub registry: Arc<Registry>,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
@@ -67,6 +67,7 @@ pub struct Watch {
     ruled: Vec<Verdict>,
     book: AlertBook,
     predictions: Vec<Bound>,
+    workers: Vec<ModelWorker>,
     /// Names of predictions and rules by id.
     names: Vec<Arc<str>>,
     scratch: Scratch,
@@ -77,7 +78,6 @@ pub struct Watch {
 /// A prediction as the loop needs it.
 struct Bound {
     spec: Arc<FrameSpec>,
-    explain_from: (f64, Direction),
     model: ModelHandle,
 }
 
@@ -91,21 +91,14 @@ pub struct Feeds {
 
 impl Watch {
     pub fn new(parts: WatchParts<'_>) -> Self {
-        let WatchParts { settings, models, workers, .. } = parts;
+        let WatchParts { settings, workers, .. } = parts;
         let mut specs = Vec::new();
         let mut windows = Vec::new();
         let mut predictions = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
-        for loaded in models.predictions {
+        for loaded in parts.predictions {
             windows.push(window_spec(&loaded));
-            predictions.push(Bound {
-                spec: loaded.spec,
-                explain_from: (
-                    loaded.policy.raise.expect("loading refuses a policy without `raise`"),
-                    loaded.policy.direction.unwrap_or_default(),
-                ),
-                model: workers[loaded.worker].clone(),
-            });
+            predictions.push(Bound { spec: loaded.spec, model: workers[loaded.worker].handle() });
             names.push(loaded.name.as_str().into());
             specs.push(AlertSpec::prediction(loaded.id, loaded.name, loaded.policy));
         }
@@ -130,6 +123,7 @@ impl Watch {
             wire: parts.wire,
             verdict_stream: parts.publisher.filter(|_| streams),
             predictions,
+            workers,
             names,
             scratch: Scratch::default(),
             known_tags: 0,
@@ -220,21 +214,19 @@ impl Watch {
 
     async fn take_in(&mut self, mut batch: Batch) {
         let received = batch.received;
-        let mut duplicates = 0;
+        let (mut duplicates, mut bad_times) = (0, 0);
         let samples = Arc::make_mut(&mut batch.samples);
         samples.retain_mut(|sample| {
             self.know(sample.tag);
             match self.inspector.inspect(sample, received) {
-                Inspection::Duplicate => {
-                    duplicates += 1;
-                    false
-                }
-                Inspection::Accept => true,
+                Inspection::Accept => return true,
+                Inspection::Duplicate => duplicates += 1,
+                Inspection::BadTime => bad_times += 1,
             }
+            false
         });
-        if duplicates > 0 {
-            self.ledger.reject(Rejection::Duplicate, duplicates);
-        }
+        self.ledger.reject(Rejection::Duplicate, duplicates);
+        self.ledger.reject(Rejection::BadTime, bad_times);
         let samples = Arc::clone(&batch.samples);
         let stale = batch.stale;
         self.store.record(batch).await;
@@ -261,11 +253,10 @@ impl Watch {
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
             match frame::build(&bound.spec, &window, &mut self.scratch) {
-                Ok(mut frame) => {
-                    frame.explain_from = Some(bound.explain_from);
+                Ok(frame) => {
                     let _counted_by_the_model = bound.model.submit(frame);
                 }
-                Err(unfit) => self.meters.unfit(unfit.reason()),
+                Err(unfit) => bound.model.stats().unfit(&unfit),
             }
         }
     }
@@ -425,8 +416,8 @@ impl Watch {
 
     /// The sources have gone: waits for the verdicts that are still out.
     async fn finish(mut self, mut verdicts: mpsc::Receiver<Verdict>) {
-        // The workers end when their last handle goes, and with them the channel.
-        self.predictions.clear();
+        // Each worker answers what it has and ends; with the last one the channel ends.
+        self.workers.clear();
         while let Some(verdict) = verdicts.recv().await {
             self.judge(&verdict, Timestamp::now());
         }

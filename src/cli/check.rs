@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Diagnostics;
+use crate::model::{self, LoadError};
 use crate::pipeline::Plan;
-use crate::{config, model};
+use crate::settings::Settings;
+use crate::config;
 
 pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
     let Some(plan) = plan(file)? else {
@@ -38,17 +40,28 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
     match model::load(&loaded.settings) {
         Ok(models) => Ok(Some(Plan { settings: loaded.settings, models })),
         Err(errors) => {
-            let located = errors.into_iter().map(|error| {
-                let diagnostic = loaded.source.error(&error.path, error.message);
-                match error.help {
-                    Some(help) => diagnostic.with_help(help),
-                    None => diagnostic,
-                }
+            let located = errors.iter().map(|error| {
+                loaded.source.error(&place(error, &loaded.settings), error.to_string())
             });
             if let Some(diagnostics) = Diagnostics::new(located.collect()) {
                 eprintln!("{diagnostics}");
             }
             Ok(None)
         }
+    }
+}
+
+/// The setting that a model's error is about.
+fn place(error: &LoadError, settings: &Settings) -> String {
+    let of = |name: &str| settings.prediction.iter().position(|prediction| prediction.name == name);
+    match error {
+        LoadError::Runtime(_) => "runtime.library".into(),
+        LoadError::Model { prediction, .. } => {
+            of(prediction).map_or_else(String::new, |at| format!("prediction[{at}].model"))
+        }
+        LoadError::Setting { prediction, key, .. } => {
+            of(prediction).map_or_else(String::new, |at| format!("prediction[{at}].{key}"))
+        }
+        LoadError::Card(_) | LoadError::Session { .. } | LoadError::Golden(_) => String::new(),
     }
 }

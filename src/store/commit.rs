@@ -141,11 +141,13 @@ impl Script {
             let rows: Vec<_> = chores
                 .marks
                 .iter()
-                .map(|((asset, prediction), end)| json!([asset, prediction, end.as_nanos()]))
+                .map(|((asset, prediction), (start, end))| {
+                    json!([asset, prediction, start.as_nanos(), end.as_nanos()])
+                })
                 .collect();
             self.statement(
-                "INSERT OR REPLACE INTO mark (asset, prediction, ended) \
-                 SELECT value->>0, value->>1, value->>2 FROM json_each(?);",
+                "INSERT OR REPLACE INTO mark (asset, prediction, started, ended) \
+                 SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?);",
             );
             self.bind(json!(rows).to_string());
         }

@@ -65,6 +65,8 @@ pub struct AlertChange {
 pub struct WindowMark {
     pub asset: String,
     pub prediction: String,
+    /// Samples from here on have to be fed again.
+    pub start: Timestamp,
     pub end: Timestamp,
 }
 
@@ -119,10 +121,24 @@ impl Store {
 
     /// Resolves when the change is on disk, with the outbox numbers of its messages.
     pub async fn commit_change(&self, change: AlertChange) -> Result<Vec<i64>, StoreClosed> {
+        self.queue_change(change).await.map_err(|_| StoreClosed)
+    }
+
+    /// Queues a change. What it gives resolves when the change is on disk, and may be dropped.
+    pub fn queue_change(&self, change: AlertChange) -> oneshot::Receiver<Vec<i64>> {
         let (reply, seqs) = oneshot::channel();
-        self.shared.queue().change(change, reply).ok_or(StoreClosed)?;
-        self.shared.wake.notify_one();
-        seqs.await.map_err(|_| StoreClosed)
+        if self.shared.queue().change(change, reply).is_some() {
+            self.shared.wake.notify_one();
+        }
+        seqs
+    }
+
+    /// Resolves when every message queued so far is in the outbox.
+    pub async fn flush(&self) {
+        let queued = self.shared.queue().last_seq();
+        let mut changed = self.shared.changed.subscribe();
+        // An error means that the store has gone, and its queue with it.
+        let _ = changed.wait_for(|committed| *committed >= queued).await;
     }
 
     /// Keeps an unreadable payload for an engineer; a flood of them is not kept whole.
@@ -244,7 +260,7 @@ impl Store {
 
     /// Written with the next commit; a mark replaces the one of the same asset and prediction.
     pub async fn save_marks(&self, marks: Vec<WindowMark>) {
-        let keyed = |mark: WindowMark| ((mark.asset, mark.prediction), mark.end);
+        let keyed = |mark: WindowMark| ((mark.asset, mark.prediction), (mark.start, mark.end));
         self.shared.queue().mark(marks.into_iter().map(keyed));
     }
 

@@ -77,8 +77,8 @@ pub(super) struct Chores {
     pub(super) delivered: Vec<i64>,
     pub(super) dead: Vec<(i64, String)>,
     pub(super) quarantined: Vec<Quarantined>,
-    /// (asset, prediction) to the end of its last window.
-    pub(super) marks: BTreeMap<(String, String), Timestamp>,
+    /// (asset, prediction) to (start, end), as in a `WindowMark`.
+    pub(super) marks: BTreeMap<(String, String), (Timestamp, Timestamp)>,
 }
 
 impl Chores {
@@ -271,7 +271,10 @@ impl Queue {
     }
 
     /// Marks go with the next commit and never cause one.
-    pub(super) fn mark(&mut self, marks: impl Iterator<Item = ((String, String), Timestamp)>) {
+    pub(super) fn mark(
+        &mut self,
+        marks: impl Iterator<Item = ((String, String), (Timestamp, Timestamp))>,
+    ) {
         if !self.closed {
             self.chores.marks.extend(marks);
         }
@@ -358,6 +361,11 @@ impl Queue {
             work.chores.merge_into(&mut self.chores);
             self.chores_since.get_or_insert(now);
         }
+    }
+
+    /// The highest outbox number given so far.
+    pub(super) fn last_seq(&self) -> i64 {
+        self.next_seq - 1
     }
 
     pub(super) fn committed(&mut self, samples: usize) {

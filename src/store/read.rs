@@ -155,13 +155,14 @@ pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, 
 }
 
 pub(super) async fn marks(readers: &SqlitePool) -> Result<Vec<WindowMark>> {
-    let rows: Vec<(String, String, i64)> =
-        sqlx::query_as("SELECT asset, prediction, ended FROM mark ORDER BY asset, prediction")
+    let rows: Vec<(String, String, i64, i64)> =
+        sqlx::query_as("SELECT asset, prediction, started, ended FROM mark ORDER BY asset, prediction")
             .fetch_all(readers)
             .await?;
-    let mark = |(asset, prediction, end)| WindowMark {
+    let mark = |(asset, prediction, start, end)| WindowMark {
         asset,
         prediction,
+        start: Timestamp::from_nanos(start),
         end: Timestamp::from_nanos(end),
     };
     Ok(rows.into_iter().map(mark).collect())

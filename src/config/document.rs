@@ -1,0 +1,153 @@
+//! The file as TOML: syntax errors with their place, the place of every setting, and the merge
+//! with what the environment overrides.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use config::{Config, ConfigError, Value, ValueKind};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::environment::Layer;
+use super::node::Node;
+use super::path;
+use super::source::{Source, Spot};
+
+/// The names that `config` may take as a path are the bare ones; others are no settings anyway.
+type Table = HashMap<String, Value>;
+
+/// Parses `text` and writes the place of every setting into `source`.
+pub(super) fn parse(text: &str, source: &mut Source) -> Result<Table, Diagnostics> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut found: Vec<Diagnostic> = Vec::new();
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        let diagnostic = syntax_error(source, text, &span, error.message());
+        // One slip often upsets the parser several times on its line.
+        if found.iter().all(|earlier| earlier.line != diagnostic.line) {
+            found.push(diagnostic);
+        }
+    }
+    let mut reader = Reader { source, found };
+    let table = reader.table("", document.into_inner());
+    Diagnostics::new(reader.found).map_or(Ok(table), Err)
+}
+
+fn syntax_error(source: &Source, text: &str, span: &Range<usize>, message: &str) -> Diagnostic {
+    let diagnostic = source.error_at(span.clone(), "", format!("not valid TOML: {message}"));
+    if message.starts_with("duplicate key") {
+        let key = &text[span.clone()];
+        return source
+            .error_at(span.clone(), "", format!("`{key}` stands here a second time"))
+            .with_help("keep one of the two; several of a kind are written [[mqtt]], [[rule]], …");
+    }
+    if message.contains("string values must be quoted") {
+        return diagnostic.with_help("texts stand in quotes: name = \"press-3\"");
+    }
+    diagnostic
+}
+
+struct Reader<'a> {
+    source: &'a mut Source,
+    found: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, parent: &str, table: DeTable<'_>) -> Table {
+        let mut values = Table::new();
+        for (key, value) in table {
+            let path = path::child(parent, key.get_ref());
+            let spot = Spot { key: Some(key.span()), value: value.span() };
+            self.source.put(path.clone(), spot);
+            if let Some(value) = self.value(&path, value) {
+                values.insert(key.into_inner().into_owned(), value);
+            }
+        }
+        values
+    }
+
+    fn value(&mut self, path: &str, value: Spanned<DeValue<'_>>) -> Option<Value> {
+        let span = value.span();
+        let kind = match value.into_inner() {
+            DeValue::String(text) => ValueKind::String(text.into_owned()),
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => ValueKind::I64(number),
+                    Err(_) => return self.too_large(&span, path),
+                }
+            }
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(value) if value.is_finite() || is_spelt_out(number.as_str()) => {
+                    ValueKind::Float(value)
+                }
+                _ => return self.too_large(&span, path),
+            },
+            DeValue::Boolean(value) => ValueKind::Boolean(value),
+            DeValue::Datetime(time) => ValueKind::String(time.to_string()),
+            DeValue::Table(table) => ValueKind::Table(self.table(path, table)),
+            DeValue::Array(array) => {
+                let mut values = Vec::with_capacity(array.len());
+                for (index, value) in array.into_iter().enumerate() {
+                    let path = path::element(path, index);
+                    self.source.put(path.clone(), Spot { key: None, value: value.span() });
+                    values.push(self.value(&path, value)?);
+                }
+                ValueKind::Array(values)
+            }
+        };
+        Some(Value::new(None, kind))
+    }
+
+    fn too_large(&mut self, span: &Range<usize>, path: &str) -> Option<Value> {
+        let message = "the number is too large";
+        self.found.push(self.source.error_at(span.clone(), path, message));
+        None
+    }
+}
+
+fn is_spelt_out(number: &str) -> bool {
+    number.contains("inf") || number.contains("nan")
+}
+
+/// The file with the environment laid over it. Names at the top that `config` would take as a
+/// path (`"store.path"` in quotes) are reported and left out.
+pub(super) fn merge(
+    mut file: Table,
+    layers: Vec<Layer>,
+    source: &Source,
+    found: &mut Vec<Diagnostic>,
+) -> Node {
+    file.retain(|key, _| {
+        let bare = path::is_bare(key);
+        if !bare {
+            let message = format!("unknown setting {key:?}");
+            found.push(
+                source
+                    .error_at_key(&path::child("", key), message)
+                    .with_help("tables and settings at the top are written without quotes"),
+            );
+        }
+        bare
+    });
+    let mut builder = Config::builder().add_source(FileLayer(Arc::new(file)));
+    for layer in layers {
+        builder = builder.add_source(layer);
+    }
+    let merged = builder.build().expect("layers in memory always collect");
+    Node::from_value(merged.cache)
+}
+
+#[derive(Clone, Debug)]
+struct FileLayer(Arc<Table>);
+
+impl config::Source for FileLayer {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Table, ConfigError> {
+        Ok(Table::clone(&self.0))
+    }
+}

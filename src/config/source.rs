@@ -1,0 +1,232 @@
+//! Where each setting stands: in the file, by line and column, or in an environment variable.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::diagnostic::{Diagnostic, Excerpt, Severity};
+use super::path;
+
+/// The file's text with a place for every setting. Later checks point with it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: String,
+    text: String,
+    /// Byte offset of each line's start.
+    lines: Vec<usize>,
+    spots: BTreeMap<String, Spot>,
+    variables: BTreeMap<String, Variable>,
+}
+
+/// A position that a person can go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, or an environment variable's name.
+    pub file: String,
+    /// From 1; 0 for an environment variable.
+    pub line: usize,
+    /// From 1, in characters; 0 for an environment variable.
+    pub column: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    /// Absent for elements of an array.
+    pub(super) key: Option<Range<usize>>,
+    /// The value; of a table its header.
+    pub(super) value: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+enum Found<'a> {
+    Span(Range<usize>),
+    Variable(&'a Variable),
+    Nowhere,
+}
+
+impl Source {
+    pub(super) fn new(file: &str, text: &str) -> Self {
+        let lines =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            lines,
+            spots: BTreeMap::new(),
+            variables: BTreeMap::new(),
+        }
+    }
+
+    /// Where the setting `path` (`prediction[2].model`) stands, or where the table stands that
+    /// lacks it.
+    pub fn locate(&self, path: &str) -> Place {
+        match self.find(path) {
+            Found::Span(span) => self.place(&span),
+            Found::Variable(variable) => Place { file: variable.name.clone(), line: 0, column: 0 },
+            Found::Nowhere => Place { file: self.file.clone(), line: 1, column: 1 },
+        }
+    }
+
+    /// An error about the setting `path`; an empty path means the file as a whole.
+    pub fn error(&self, path: &str, message: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Severity::Error, path, self.find(path), message.into())
+    }
+
+    /// A warning about the setting `path`.
+    pub fn warning(&self, path: &str, message: impl Into<String>) -> Diagnostic {
+        self.diagnostic(Severity::Warning, path, self.find(path), message.into())
+    }
+
+    /// Whether the setting is written, in the file or by the environment.
+    pub fn has(&self, path: &str) -> bool {
+        self.spots.contains_key(path) || self.variables.contains_key(path)
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// An error about the key itself, not its value.
+    pub(super) fn error_at_key(&self, path: &str, message: impl Into<String>) -> Diagnostic {
+        let found = match (self.variables.get(path), self.spots.get(path)) {
+            (None, Some(Spot { key: Some(key), .. })) => Found::Span(key.clone()),
+            _ => self.find(path),
+        };
+        self.diagnostic(Severity::Error, path, found, message.into())
+    }
+
+    pub(super) fn error_at(
+        &self,
+        span: Range<usize>,
+        path: &str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic(Severity::Error, path, Found::Span(span), message.into())
+    }
+
+    pub(super) fn error_in_variable(
+        &self,
+        variable: &Variable,
+        path: &str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        self.diagnostic(Severity::Error, path, Found::Variable(variable), message.into())
+    }
+
+    pub(super) fn put(&mut self, path: String, spot: Spot) {
+        self.spots.insert(path, spot);
+    }
+
+    pub(super) fn put_variable(&mut self, path: String, variable: Variable) {
+        self.variables.insert(path, variable);
+    }
+
+    /// The setting as it stands in the file.
+    pub(super) fn written(&self, path: &str) -> &str {
+        self.spots.get(path).map_or("", |spot| &self.text[self.within(&spot.value)])
+    }
+
+    /// How many elements the array at `path` has in the file.
+    pub(super) fn elements(&self, path: &str) -> usize {
+        (0..).take_while(|index| self.spots.contains_key(&path::element(path, *index))).count()
+    }
+
+    /// The path of `parent`'s child whose name is `name` but for case and `-`.
+    pub(super) fn child_like(&self, parent: &str, name: &str) -> Option<String> {
+        let same = |key: &str| {
+            key.len() == name.len()
+                && key
+                    .bytes()
+                    .zip(name.bytes())
+                    .all(|(a, b)| a.eq_ignore_ascii_case(&b) || (a == b'-' && b == b'_'))
+        };
+        let prefix = if parent.is_empty() { String::new() } else { format!("{parent}.") };
+        self.spots
+            .range(prefix.clone()..)
+            .take_while(|(path, _)| path.starts_with(&prefix))
+            .map(|(path, _)| path)
+            .find(|path| path::is_bare(&path[prefix.len()..]) && same(&path[prefix.len()..]))
+            .cloned()
+    }
+
+    fn find(&self, path: &str) -> Found<'_> {
+        let mut at = Some(path);
+        while let Some(path) = at {
+            if let Some(variable) = self.variables.get(path) {
+                return Found::Variable(variable);
+            }
+            if let Some(spot) = self.spots.get(path) {
+                return Found::Span(spot.value.clone());
+            }
+            if !path.is_empty()
+                && let Some((_, variable)) =
+                    self.variables.iter().find(|(inner, _)| path::is_within(inner, path))
+            {
+                return Found::Variable(variable);
+            }
+            at = path::parent(path);
+        }
+        Found::Nowhere
+    }
+
+    fn diagnostic(
+        &self,
+        severity: Severity,
+        path: &str,
+        found: Found<'_>,
+        message: String,
+    ) -> Diagnostic {
+        let (place, excerpt) = match found {
+            Found::Span(span) => {
+                let place = self.place(&span);
+                let line = self.line(place.line);
+                let width = self.text[self.within(&span)].lines().next().unwrap_or_default();
+                let excerpt = Excerpt { line: line.to_owned(), width: width.chars().count() };
+                (place, Some(excerpt))
+            }
+            Found::Variable(variable) => {
+                let line = format!("{}={}", variable.name, variable.value);
+                let width = line.chars().count();
+                let file = variable.name.clone();
+                (Place { file, line: 0, column: 0 }, Some(Excerpt { line, width }))
+            }
+            Found::Nowhere => {
+                let line = usize::from(!self.text.is_empty());
+                (Place { file: self.file.clone(), line, column: line }, None)
+            }
+        };
+        Diagnostic {
+            severity,
+            file: place.file,
+            line: place.line,
+            column: place.column,
+            path: path.to_owned(),
+            message,
+            help: None,
+            excerpt,
+        }
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        let start = self.within(span).start;
+        let line = self.lines.partition_point(|&line| line <= start);
+        let column = self.text[self.lines[line - 1]..start].chars().count() + 1;
+        Place { file: self.file.clone(), line, column }
+    }
+
+    fn line(&self, number: usize) -> &str {
+        let start = self.lines[number - 1];
+        self.text[start..].split(['\n']).next().unwrap_or_default().trim_end_matches('\r')
+    }
+
+    /// The span held inside the text and on character boundaries.
+    fn within(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.floor_char_boundary(span.end).max(start);
+        start..end
+    }
+}

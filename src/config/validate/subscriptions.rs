@@ -1,0 +1,147 @@
+//! Subscriptions: can every value find its asset and its tag?
+
+use super::super::path;
+use super::topic::Pattern;
+use super::{Check, brokers, names};
+use crate::settings::{PayloadKind, Settings, Subscription};
+
+pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
+    let mut patterns: Vec<(usize, &str, Pattern)> = Vec::new();
+    for (index, subscription) in settings.mqtt.iter().enumerate() {
+        let at = path::element("mqtt", index);
+        brokers::reference(check, settings, &path::child(&at, "broker"), &subscription.broker);
+        if subscription.qos > 1 {
+            check.error(
+                &path::child(&at, "qos"),
+                format!("QoS {} is not supported", subscription.qos),
+                "use 1: a message is confirmed once it is on disk; 0 never",
+            );
+        }
+        let topic = path::child(&at, "topic");
+        match Pattern::parse(&subscription.topic) {
+            Ok(pattern) => {
+                check_payload(check, &at, subscription, &pattern);
+                overlaps(check, settings, &topic, subscription, &pattern, &patterns);
+                patterns.push((index, &subscription.broker, pattern));
+            }
+            Err(message) => check.error(
+                &topic,
+                message,
+                "write for instance \"plant/line1/{asset}/{tag}\"; `+` is any one level, a \
+                 closing `#` all further ones",
+            ),
+        }
+    }
+}
+
+fn overlaps(
+    check: &mut Check<'_>,
+    settings: &Settings,
+    topic: &str,
+    subscription: &Subscription,
+    pattern: &Pattern,
+    earlier: &[(usize, &str, Pattern)],
+) {
+    for (index, broker, other) in earlier {
+        if *broker == subscription.broker && pattern.overlaps(other) {
+            let first = path::child(&path::element("mqtt", *index), "topic");
+            let line = check.source.locate(&first).line;
+            check.warning(
+                topic,
+                format!("some messages also match the [[mqtt]] topic on line {line}"),
+                "make the topics distinct: such a message may come twice, and counts for either",
+            );
+        }
+    }
+    if let Some(publish) = &settings.publish
+        && publish.broker == subscription.broker
+        && Pattern::own(&publish.prefix).iter().any(|own| own.overlaps(pattern))
+    {
+        check.warning(
+            topic,
+            format!("this topic also takes in our own alerts below {:?}", publish.prefix),
+            "narrow the topic, or publish under another prefix",
+        );
+    }
+}
+
+fn check_payload(check: &mut Check<'_>, at: &str, subscription: &Subscription, pattern: &Pattern) {
+    use PayloadKind::{Json, Number, Samples};
+    let kind = subscription.payload;
+    let packed = !matches!(kind, Json | Samples | Number);
+    let named_inside = kind == Samples && subscription.asset_key.is_some();
+
+    match &subscription.asset {
+        Some(_) if pattern.captures_asset() => {
+            check.idle(at, "asset", "the topic captures `{asset}`");
+        }
+        Some(asset) => names::level(check, &path::child(at, "asset"), "the asset", asset),
+        None if pattern.captures_asset() || named_inside => {}
+        None => {
+            let or = if kind == Samples { ", or name its key with `asset_key`" } else { "" };
+            check.error(
+                &path::child(at, "topic"),
+                "nothing says which asset the values belong to",
+                format!(
+                    "put `{{asset}}` for its level in the topic, or set asset = \"press-3\"{or}"
+                ),
+            );
+        }
+    }
+    let tag_outside = kind == Number || packed;
+    match &subscription.tag {
+        _ if !tag_outside => check.idle(at, "tag", "the payload names its tags"),
+        Some(_) if pattern.captures_tag() => {
+            check.idle(at, "tag", "the topic captures `{tag}`");
+        }
+        Some(tag) => names::tag(check, &path::child(at, "tag"), tag),
+        None if pattern.captures_tag() => {}
+        None => check.error(
+            &path::child(at, "topic"),
+            "nothing says which tag the values belong to",
+            "put `{tag}` for its level in the topic, or set tag = \"vibration\"",
+        ),
+    }
+    if packed {
+        match subscription.sample_rate {
+            Some(rate) if rate.is_finite() && rate > 0.0 => {}
+            Some(rate) => check.error(
+                &path::child(at, "sample_rate"),
+                format!("{rate:?} samples a second cannot be"),
+                "write how many values the sensor takes each second: sample_rate = 12800",
+            ),
+            None => check.error(
+                &path::child(at, "sample_rate"),
+                "packed values need `sample_rate`",
+                "write how many values the sensor takes each second: sample_rate = 12800",
+            ),
+        }
+        if !subscription.scale.is_finite() || subscription.scale == 0.0 {
+            check.error(
+                &path::child(at, "scale"),
+                format!("a scale of {:?} leaves nothing of the values", subscription.scale),
+                "leave it out for 1.0",
+            );
+        }
+    }
+    idle_settings(check, at, kind, packed);
+}
+
+fn idle_settings(check: &mut Check<'_>, at: &str, kind: PayloadKind, packed: bool) {
+    use PayloadKind::{Json, Number, Samples};
+    if kind == Number || packed {
+        for name in ["time", "values"] {
+            check.idle(at, name, "only `json` and `samples` have keys");
+        }
+    }
+    if kind != Samples {
+        for name in ["tag_key", "asset_key", "value_key"] {
+            check.idle(at, name, "it belongs to `samples`");
+        }
+    }
+    if matches!(kind, Json | Samples | Number) {
+        for name in ["byte_order", "sample_rate", "scale"] {
+            check.idle(at, name, "it belongs to packed values (i16, i32, f32, f64)");
+        }
+    }
+}
