@@ -416,7 +416,7 @@ proptest! {
                 sample_rate: Some(1.0),
                 ..subscription("{asset}/{tag}", kind)
             }]);
-            bench.samples("a/t", &payload);
+            let _ = bench.samples("a/t", &payload);
         }
     }
 
@@ -429,7 +429,7 @@ proptest! {
                 time: Some("ts".into()),
                 ..subscription("{asset}/{tag}", kind)
             }]);
-            bench.samples("a/t", payload.as_bytes());
+            let _ = bench.samples("a/t", payload.as_bytes());
         }
     }
 }
