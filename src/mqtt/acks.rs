@@ -5,13 +5,9 @@
 //! receipt that is dropped unsettled asks for a new link, because only then does it do so.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tokio::sync::{Notify, mpsc};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::mpsc;
 
-use super::connection::Requests;
 use crate::sample::Receipt;
 
 /// Batches of one link with unsent PUBACKs. Each holds at least one of the broker's unconfirmed
@@ -20,107 +16,89 @@ const GROUPS: usize = 65_536;
 
 #[derive(Debug)]
 pub(super) struct Acks {
-    groups: mpsc::Sender<Group>,
-    next: u64,
-    shared: Arc<Shared>,
-    _task: AbortOnDropHandle<()>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Groups whose PUBACKs are with the link.
-    done: AtomicU64,
-    progress: Notify,
-    given_up: Notify,
+    settled: mpsc::Receiver<Group>,
+    slips: mpsc::Sender<Group>,
+    issued: u64,
+    turns: InTurn,
 }
 
 /// The packet ids of one batch.
 #[derive(Debug)]
 struct Group {
     turn: u64,
-    ids: Vec<u16>,
+    /// Absent: given up.
+    ids: Option<Vec<u16>>,
 }
 
 /// A group that waits for its receipt.
 struct Slip {
-    group: Option<Group>,
-    groups: mpsc::Sender<Group>,
-    shared: Arc<Shared>,
+    turn: u64,
+    ids: Option<Vec<u16>>,
+    settled: mpsc::Sender<Group>,
 }
 
+/// A receipt was dropped unsettled.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct GivenUp;
+
 impl Acks {
-    /// Starts the task that sends the PUBACKs; it ends with this.
-    pub(super) fn new(requests: Requests) -> Self {
-        let (groups, settled) = mpsc::channel(GROUPS);
-        let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(send(settled, requests, Arc::clone(&shared)));
-        Self { groups, next: 0, shared, _task: AbortOnDropHandle::new(task) }
+    pub(super) fn new() -> Self {
+        let (slips, settled) = mpsc::channel(GROUPS);
+        Self { settled, slips, issued: 0, turns: InTurn::default() }
     }
 
     /// Confirms `ids` once the receipt is settled and all earlier groups are confirmed.
     pub(super) fn receipt(&mut self, ids: Vec<u16>) -> Receipt {
-        let slip = self.slip(ids);
+        let slip = Slip { turn: self.issued, ids: Some(ids), settled: self.slips.clone() };
+        self.issued += 1;
         Receipt::new(move || slip.settle())
     }
 
     /// Confirms `ids` as soon as their turn comes.
     pub(super) fn confirm(&mut self, ids: Vec<u16>) {
-        self.slip(ids).settle();
+        self.receipt(ids).settle();
     }
 
-    /// Every group has been confirmed.
-    pub(super) fn all_sent(&self) -> bool {
-        self.shared.done.load(Relaxed) == self.next
+    /// Waits for ids that may be confirmed now. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Result<Vec<u16>, GivenUp> {
+        loop {
+            if let Some(ids) = self.turns.pop() {
+                return Ok(ids);
+            }
+            match self.settled.recv().await {
+                Some(Group { turn, ids: Some(ids) }) => self.turns.insert(turn, ids),
+                // This holds a sender itself; so the channel does not end.
+                Some(Group { ids: None, .. }) | None => return Err(GivenUp),
+            }
+        }
     }
 
-    /// Waits until another group has been confirmed.
-    pub(super) async fn progress(&self) {
-        self.shared.progress.notified().await;
-    }
-
-    /// Waits until a receipt is dropped unsettled.
-    pub(super) async fn given_up(&self) {
-        self.shared.given_up.notified().await;
-    }
-
-    fn slip(&mut self, ids: Vec<u16>) -> Slip {
-        let group = Group { turn: self.next, ids };
-        self.next += 1;
-        Slip { group: Some(group), groups: self.groups.clone(), shared: Arc::clone(&self.shared) }
+    /// Everything has been confirmed.
+    pub(super) const fn is_done(&self) -> bool {
+        self.turns.next == self.issued
     }
 }
 
 impl Slip {
-    /// Never blocks: whoever settles has better things to do.
     fn settle(mut self) {
-        if let Some(group) = self.group.take()
-            && let Err(mpsc::error::TrySendError::Full(_)) = self.groups.try_send(group)
+        let ids = self.ids.take();
+        self.send(ids);
+    }
+
+    /// Never blocks: whoever settles has better things to do. The link may be gone already.
+    fn send(&self, ids: Option<Vec<u16>>) {
+        if let Err(mpsc::error::TrySendError::Full(_)) =
+            self.settled.try_send(Group { turn: self.turn, ids })
         {
-            self.shared.given_up.notify_one();
+            tracing::warn!("too many receipts at once; the broker will deliver them again");
         }
     }
 }
 
 impl Drop for Slip {
     fn drop(&mut self) {
-        if self.group.is_some() {
-            self.shared.given_up.notify_one();
-        }
-    }
-}
-
-async fn send(mut settled: mpsc::Receiver<Group>, requests: Requests, shared: Arc<Shared>) {
-    let mut turns = InTurn::default();
-    while let Some(group) = settled.recv().await {
-        turns.insert(group.turn, group.ids);
-        while let Some(ids) = turns.pop() {
-            for id in ids {
-                if requests.ack(id).await.is_err() {
-                    return;
-                }
-            }
-            shared.done.fetch_add(1, Relaxed);
-            shared.progress.notify_one();
+        if self.ids.is_some() {
+            self.send(None);
         }
     }
 }
@@ -148,14 +126,33 @@ impl InTurn {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn groups_wait_for_their_turn() {
+        let mut acks = Acks::new();
+        let first = acks.receipt(vec![1, 2]);
+        let second = acks.receipt(vec![3]);
+        acks.confirm(vec![4]);
+        second.settle();
+        assert!(!acks.is_done());
+        first.settle();
+        for ids in [vec![1, 2], vec![3], vec![4]] {
+            assert_eq!(acks.next().await, Ok(ids));
+        }
+        assert!(acks.is_done());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_receipt_is_noticed() {
+        let mut acks = Acks::new();
+        drop(acks.receipt(vec![1]));
+        assert_eq!(acks.next().await, Err(GivenUp));
+    }
+
     #[test]
-    fn groups_wait_for_their_turn() {
-        let mut turns = InTurn::default();
-        turns.insert(1, vec![3]);
-        assert_eq!(turns.pop(), None);
-        turns.insert(0, vec![1, 2]);
-        assert_eq!(turns.pop(), Some(vec![1, 2]));
-        assert_eq!(turns.pop(), Some(vec![3]));
-        assert_eq!(turns.pop(), None);
+    fn a_receipt_may_outlive_its_link() {
+        let mut acks = Acks::new();
+        let receipt = acks.receipt(vec![1]);
+        drop(acks);
+        receipt.settle();
     }
 }

@@ -4,23 +4,24 @@
 //! the batch is handed over, so that batching costs no latency (see `pace.rs` for high load). A full `batches` channel stops
 //! the reading, and TCP and the withheld PUBACKs carry that back to the broker.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::acks::Acks;
-use super::connection::{Arrival, BrokerError, Dialer, Link, LinkError, Requests, Role};
+use super::acks::{Acks, GivenUp};
+use super::connection::{Arrival, Link, LinkError};
+use super::dialer::{BrokerError, Dialer, Role};
 use super::intake::{Intake, OpenBatch};
 use super::pace::Pace;
 use super::reconnect::{Reconnect, Volume};
+use super::wire::Welcome;
 use crate::decode::payload::{Decoder, DecoderError, Decoders};
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Shed};
@@ -70,12 +71,8 @@ pub struct Ingest {
 /// What is left to do on a link at shutdown.
 struct Drain {
     link: Link,
-    requests: Requests,
     acks: Acks,
 }
-
-/// The next stage is gone; so there is nothing to do here.
-struct NobodyListens;
 
 impl Ingest {
     /// Checks everything that can be checked without a broker.
@@ -167,52 +164,58 @@ impl Ingest {
         token: &CancellationToken,
         up: &mut Option<Instant>,
     ) -> Result<Option<Drain>, LinkError> {
-        let (requests, mut link) = self.dialer.open()?;
-        let mut acks = Acks::new(requests.clone());
+        let (mut link, welcome) = tokio::select! {
+            opened = Link::open(&self.dialer) => opened?,
+            () = token.cancelled() => return Ok(None),
+        };
+        *up = Some(Instant::now());
+        self.connected(&mut link, &welcome)?;
+        let mut acks = Acks::new();
         let mut pace = Pace::new(Instant::now());
         loop {
-            let arrival = {
-                let mut next = pin!(link.next());
-                match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-                    Poll::Ready(arrival) => arrival,
-                    Poll::Pending => {
-                        let messages = self.intake.messages();
-                        if self.hand_over(&mut acks, token).await.is_err() {
-                            return Ok(None);
+            let arrival = match link.ready().await {
+                Ok(Some(arrival)) => Ok(arrival),
+                Ok(None) => {
+                    let messages = self.intake.messages();
+                    if self.hand_over(&mut link, &mut acks, token).await?.is_none() {
+                        return Ok(None);
+                    }
+                    if let Some(rest) = pace.rest(messages, Instant::now()) {
+                        self.rest(rest).await;
+                    }
+                    tokio::select! {
+                        biased;
+                        () = token.cancelled() => break,
+                        ids = acks.next() => {
+                            confirm(&mut link, ids)?;
+                            continue;
                         }
-                        if let Some(rest) = pace.rest(messages, Instant::now()) {
-                            if self.own_thread {
-                                thread::sleep(rest);
-                            } else {
-                                sleep(rest).await;
-                            }
-                        }
-                        tokio::select! {
-                            biased;
-                            arrival = next => arrival,
-                            () = token.cancelled() => break,
-                            () = acks.given_up() => Err(LinkError::GivenUp),
-                        }
+                        arrival = link.next() => arrival,
                     }
                 }
+                Err(error) => Err(error),
             };
             let message = match arrival {
                 Ok(Arrival::Message(message)) => message,
-                Ok(arrival) => {
-                    self.note(arrival, &requests, up)?;
+                Ok(Arrival::Subscribed(refusals)) => {
+                    self.subscribed(&refusals);
                     continue;
                 }
+                Ok(Arrival::Confirmed { .. }) => continue,
                 Err(error) => {
-                    let _ = self.hand_over(&mut acks, token).await;
+                    // The link is gone, but what came over it is good.
+                    let _ = self.hand_over(&mut link, &mut acks, token).await;
                     return Err(error);
                 }
             };
-            if !self.intake.fits(&message) && self.hand_over(&mut acks, token).await.is_err() {
+            if !self.intake.fits(&message)
+                && self.hand_over(&mut link, &mut acks, token).await?.is_none()
+            {
                 return Ok(None);
             }
             self.intake.add(&message, Timestamp::now());
             if self.intake.is_full() {
-                if self.hand_over(&mut acks, token).await.is_err() {
+                if self.hand_over(&mut link, &mut acks, token).await?.is_none() {
                     return Ok(None);
                 }
                 if token.is_cancelled() {
@@ -220,80 +223,83 @@ impl Ingest {
                 }
             }
         }
-        let _ = self.hand_over(&mut acks, token).await;
-        Ok(up.map(|_| Drain { link, requests, acks }))
+        Ok(Some(Drain { link, acks }))
     }
 
-    /// Waits for room as long as it takes; at shutdown only for a moment.
+    /// Waits for room as long as it takes, and meanwhile keeps the link alive without reading;
+    /// at shutdown it waits only for a moment. `None`: nobody takes batches any more.
     async fn hand_over(
         &mut self,
+        link: &mut Link,
         acks: &mut Acks,
         token: &CancellationToken,
-    ) -> Result<(), NobodyListens> {
-        if self.intake.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Option<()>, LinkError> {
         let Some(batch) = self.intake.close(acks) else {
-            return Ok(());
+            return Ok(Some(()));
         };
-        let count = batch.samples.len() as u64;
-        let patience = async {
+        let batch = match self.batches.try_send(batch) {
+            Ok(()) => return Ok(Some(())),
+            Err(TrySendError::Closed(batch)) => return Ok(self.shed(&batch)),
+            Err(TrySendError::Full(batch)) => batch,
+        };
+        let mut patience = pin!(async {
             token.cancelled().await;
             sleep(DRAIN).await;
-        };
-        tokio::select! {
-            biased;
-            sent = self.batches.send(batch) => if sent.is_ok() {
-                return Ok(());
-            },
-            () = patience => {}
+        });
+        let mut broken = None;
+        loop {
+            tokio::select! {
+                biased;
+                room = self.batches.reserve() => match room {
+                    Ok(room) => {
+                        room.send(batch);
+                        return broken.map_or(Ok(Some(())), Err);
+                    }
+                    Err(_) => return Ok(self.shed(&batch)),
+                },
+                () = &mut patience => return Ok(self.shed(&batch)),
+                ids = acks.next(), if broken.is_none() => broken = confirm(link, ids).err(),
+                error = link.hold(), if broken.is_none() => broken = Some(error),
+            }
         }
-        self.intake.ledger.shed(Shed::StoreQueue, count);
-        Err(NobodyListens)
     }
 
-    /// Everything but messages.
-    fn note(
-        &self,
-        arrival: Arrival,
-        requests: &Requests,
-        up: &mut Option<Instant>,
-    ) -> Result<(), LinkError> {
-        match arrival {
-            Arrival::Up { session_present, .. } => {
-                *up = Some(Instant::now());
-                self.intake.health.connected();
-                tracing::info!(
+    fn shed(&self, batch: &Batch) -> Option<()> {
+        self.intake.ledger.shed(Shed::StoreQueue, batch.samples.len() as u64);
+        None
+    }
+
+    async fn rest(&self, rest: Duration) {
+        if self.own_thread {
+            thread::sleep(rest);
+        } else {
+            sleep(rest).await;
+        }
+    }
+
+    fn connected(&self, link: &mut Link, welcome: &Welcome) -> Result<(), LinkError> {
+        self.intake.health.connected();
+        tracing::info!(
+            broker = self.broker_name,
+            client_id = self.dialer.client_id,
+            session_present = welcome.session_present,
+            "connected to the broker for ingest"
+        );
+        link.subscribe(1, self.filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)))
+    }
+
+    fn subscribed(&self, refusals: &[Option<String>]) {
+        for ((filter, _), refusal) in self.filters.iter().zip(refusals) {
+            if let Some(reason) = refusal {
+                let health = &self.intake.health;
+                health.noted(format!("the broker refuses the subscription `{filter}`: {reason}"));
+                tracing::error!(
                     broker = self.broker_name,
-                    client_id = self.dialer.client_id,
-                    session_present,
-                    "connected to the broker for ingest"
+                    filter,
+                    reason,
+                    "the broker refuses a subscription; the others go on"
                 );
-                let filters = self.filters.iter().map(|(filter, qos)| (filter.as_str(), *qos));
-                requests
-                    .subscribe(filters)
-                    .map_err(|()| LinkError::Protocol("a topic filter is not valid".to_owned()))
             }
-            Arrival::Subscribed(refusals) => {
-                for ((filter, _), refusal) in self.filters.iter().zip(refusals) {
-                    if let Some(reason) = refusal {
-                        self.intake.health.noted(format!(
-                            "the broker refuses the subscription `{filter}`: {reason}"
-                        ));
-                        tracing::error!(
-                            broker = self.broker_name,
-                            filter,
-                            reason,
-                            "the broker refuses a subscription; the others go on"
-                        );
-                    }
-                }
-                Ok(())
-            }
-            Arrival::Message(_)
-            | Arrival::Sent { .. }
-            | Arrival::Confirmed { .. }
-            | Arrival::Closing => Ok(()),
         }
     }
 
@@ -313,29 +319,22 @@ impl Drain {
     /// Keeps the link alive until the last PUBACKs are out, then says goodbye. Messages that
     /// still come are not confirmed: the broker keeps them for the next start.
     async fn finish(self) {
-        let Self { mut link, requests, acks } = self;
+        let Self { mut link, mut acks } = self;
         let deadline = Instant::now() + DRAIN;
-        while !acks.all_sent() {
+        while !acks.is_done() {
             tokio::select! {
-                arrival = timeout_at(deadline, link.next()) => match arrival {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(_)) | Err(_) => break,
+                ids = acks.next() => if confirm(&mut link, ids).is_err() {
+                    break;
                 },
-                () = acks.progress() => {}
+                _ = link.hold() => break,
+                () = sleep_until(deadline) => break,
             }
         }
-        goodbye(&mut link, &requests, deadline).await;
+        link.close(deadline).await;
     }
 }
 
-/// Sends DISCONNECT, so that the broker neither waits for us nor publishes our Will.
-pub(super) async fn goodbye(link: &mut Link, requests: &Requests, deadline: Instant) {
-    if requests.disconnect().is_err() {
-        return;
-    }
-    while let Ok(Ok(arrival)) = timeout_at(deadline, link.next()).await {
-        if matches!(arrival, Arrival::Closing) {
-            return;
-        }
-    }
+fn confirm(link: &mut Link, ids: Result<Vec<u16>, GivenUp>) -> Result<(), LinkError> {
+    link.confirm(&ids.map_err(|GivenUp| LinkError::GivenUp)?);
+    link.flush()
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::acks::Acks;
-use super::connection::Received;
+use super::wire::Received;
 use crate::decode::payload::{Decoded, Decoders, Fault};
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
@@ -55,10 +55,6 @@ impl Intake {
     /// In the open batch.
     pub(super) const fn messages(&self) -> u32 {
         self.open.messages
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.open.messages == 0
     }
 
     pub(super) fn add(&mut self, message: &Received, now: Timestamp) {

@@ -4,6 +4,7 @@
 //! A confirmed publish resolves when the broker's PUBACK is there; when the link breaks before,
 //! it fails with [`PublishError::Disconnected`] and the caller's outbox keeps the message.
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,12 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{
-    Arrival, BrokerError, Dialer, Link, LinkError, Received, Requests, Role, packet_size,
-};
-use super::ingest::goodbye;
-use super::pending::Pending;
+use super::connection::{Arrival, Link, LinkError};
+use super::dialer::{BrokerError, Dialer, Role};
 use super::reconnect::{Reconnect, log};
+use super::wire::{Received, Welcome, publish_size};
 use crate::decode::topic::TopicPattern;
 use crate::message::{CommandMessage, Message};
 use crate::settings::Broker;
@@ -27,10 +26,7 @@ const JOBS: usize = 256;
 /// Verdicts that wait to be taken.
 const SOON: usize = 1024;
 /// QoS 1 messages in flight, unless the broker allows fewer.
-const IN_FLIGHT: u16 = 128;
-/// Requests with the event loop that are not sent yet. Small, so that an alert never stands
-/// behind many verdicts.
-const UNSENT: usize = 64;
+const IN_FLIGHT: usize = 128;
 /// At shutdown: how long the last publishes may take.
 const DRAIN: Duration = Duration::from_secs(1);
 /// The largest packet that MQTT can express.
@@ -75,8 +71,11 @@ pub struct PublisherTask {
     jobs: mpsc::Receiver<Job>,
     soon: mpsc::Receiver<Message>,
     link: watch::Sender<bool>,
-    pending: Pending<Reply>,
+    /// Who waits for the PUBACK of which packet.
+    pending: HashMap<u16, Reply>,
+    last_id: u16,
     largest: usize,
+    in_flight: usize,
 }
 
 /// A message on its way.
@@ -104,7 +103,7 @@ pub fn connect(
     settings: PublisherSettings,
     commands: mpsc::Sender<CommandMessage>,
 ) -> Result<(Publisher, PublisherTask), BrokerError> {
-    let role = Role::Egress { in_flight: IN_FLIGHT, will: settings.will };
+    let role = Role::Egress { will: settings.will };
     let dialer = Dialer::new(&settings.broker, &settings.site, role)?;
     let command_filter = match settings.command_filter {
         Some(filter) => Some((command_pattern(&filter)?, filter)),
@@ -121,8 +120,10 @@ pub fn connect(
         jobs: jobs_in,
         soon: soon_in,
         link,
-        pending: Pending::default(),
+        pending: HashMap::new(),
+        last_id: 0,
         largest: LARGEST_PACKET,
+        in_flight: IN_FLIGHT,
     };
     Ok((Publisher { jobs, soon, link: link_seen }, task))
 }
@@ -199,7 +200,7 @@ impl PublisherTask {
             let lived = up.map_or(Duration::ZERO, |up: Instant| up.elapsed());
             let (delay, volume) = reconnect.after(&error, lived);
             log(&self.broker_name, &self.dialer.client_id, &error, volume, delay);
-            if self.wait(delay, &token).await.is_err() {
+            if token.is_cancelled() || self.wait(delay, &token).await.is_err() {
                 return;
             }
         }
@@ -211,60 +212,45 @@ impl PublisherTask {
         token: &CancellationToken,
         up: &mut Option<Instant>,
     ) -> Result<(), LinkError> {
-        let (requests, mut link) = self.dialer.open()?;
-        while let Some(arrival) = self.next(&mut link, &requests, token).await {
-            match arrival? {
-                Arrival::Up { max_packet, .. } => {
-                    *up = Some(Instant::now());
-                    self.connected(max_packet, &requests)?;
-                }
-                Arrival::Subscribed(refusals) => self.subscribed(&refusals),
-                Arrival::Message(message) => self.take_command(message),
-                arrival => self.settle(arrival),
-            }
-        }
-        if *self.link.borrow() {
-            self.finish(&mut link, &requests).await;
-        }
-        Ok(())
-    }
-
-    /// Takes publishes until something comes over the link; `None` at shutdown.
-    async fn next(
-        &mut self,
-        link: &mut Link,
-        requests: &Requests,
-        token: &CancellationToken,
-    ) -> Option<Result<Arrival, LinkError>> {
-        let mut next = pin!(link.next());
+        let (mut link, welcome) = tokio::select! {
+            opened = Link::open(&self.dialer) => opened?,
+            () = token.cancelled() => return Ok(()),
+        };
+        *up = Some(Instant::now());
+        self.connected(&mut link, &welcome)?;
         loop {
             let up = *self.link.borrow();
-            let room = up && self.pending.unsent() < UNSENT;
+            let room = up && !link.is_full();
             tokio::select! {
                 biased;
-                arrival = &mut next => return Some(arrival),
-                () = token.cancelled() => return None,
-                Some(job) = self.jobs.recv(), if room => self.ask(job, requests),
+                () = token.cancelled() => break,
+                Some(job) = self.jobs.recv(), if room && self.pending.len() < self.in_flight => {
+                    self.publish(job, &mut link)?;
+                }
+                arrival = link.next() => self.settle(arrival?),
                 Some(message) = self.soon.recv(), if room => {
-                    if packet_size(&message) <= self.largest && requests.publish(message, 0).is_ok() {
-                        self.pending.ask_soon();
+                    if publish_size(&message) <= self.largest {
+                        link.publish(0, &message)?;
                     }
                 }
             }
         }
+        self.finish(link).await
     }
 
-    fn connected(&mut self, max_packet: Option<u32>, requests: &Requests) -> Result<(), LinkError> {
-        self.largest = max_packet.map_or(LARGEST_PACKET, |max| max as usize).min(LARGEST_PACKET);
+    fn connected(&mut self, link: &mut Link, welcome: &Welcome) -> Result<(), LinkError> {
+        let largest = welcome.max_packet.map_or(LARGEST_PACKET, |max| max as usize);
+        self.largest = largest.min(LARGEST_PACKET);
+        self.in_flight = welcome.receive_maximum.map_or(IN_FLIGHT, usize::from).min(IN_FLIGHT);
         tracing::info!(
             broker = self.broker_name,
             client_id = self.dialer.client_id,
+            session_present = welcome.session_present,
             "connected to the broker for alerts and status"
         );
+        let id = self.next_id();
         match &self.command_filter {
-            Some((_, filter)) => requests
-                .subscribe([(filter.as_str(), 1)])
-                .map_err(|()| LinkError::Protocol("the command filter is not valid".to_owned())),
+            Some((_, filter)) => link.subscribe(id, [(filter.as_str(), 1)]),
             None => {
                 self.link.send_replace(true);
                 Ok(())
@@ -272,8 +258,48 @@ impl PublisherTask {
         }
     }
 
+    fn publish(&mut self, job: Job, link: &mut Link) -> Result<(), LinkError> {
+        let Job { message, reply } = job;
+        if publish_size(&message) > self.largest {
+            let _ = reply.send(Err(PublishError::TooLarge));
+            return Ok(());
+        }
+        let id = self.next_id();
+        self.pending.insert(id, reply);
+        link.publish(id, &message)?;
+        // At once, where it goes: an alert should not wait for the next turn.
+        link.flush()
+    }
+
+    /// A packet id that nobody waits for. There are many more ids than messages in flight.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.pending.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+
+    fn settle(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Confirmed { id, code, reason } => {
+                let answer = match code {
+                    0x80.. => Err(PublishError::Refused { code, reason }),
+                    _ => Ok(()),
+                };
+                if let Some(reply) = self.pending.remove(&id) {
+                    // The caller may have gone; then nobody wants to know.
+                    let _ = reply.send(answer);
+                }
+            }
+            Arrival::Subscribed(refusals) => self.subscribed(&refusals),
+            Arrival::Message(message) => self.take_command(message),
+        }
+    }
+
     /// Without commands the alerts must still go out; so a refusal does not keep the link down.
-    fn subscribed(&mut self, refusals: &[Option<&'static str>]) {
+    fn subscribed(&self, refusals: &[Option<String>]) {
         for reason in refusals.iter().flatten() {
             tracing::error!(
                 broker = self.broker_name,
@@ -283,33 +309,6 @@ impl PublisherTask {
             );
         }
         self.link.send_replace(true);
-    }
-
-    fn ask(&mut self, job: Job, requests: &Requests) {
-        let Job { message, reply } = job;
-        if packet_size(&message) > self.largest {
-            let _ = reply.send(Err(PublishError::TooLarge));
-        } else if requests.publish(message, 1).is_ok() {
-            self.pending.ask(reply);
-        } else {
-            let _ = reply.send(Err(PublishError::Disconnected));
-        }
-    }
-
-    fn settle(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Sent { id } => self.pending.sent(id),
-            Arrival::Confirmed { id, code, reason } => {
-                if let Some(reply) = self.pending.confirmed(id) {
-                    let refused = code >= 0x80;
-                    let answer =
-                        if refused { Err(PublishError::Refused { code, reason }) } else { Ok(()) };
-                    // The caller may have gone; then nobody wants to know.
-                    let _ = reply.send(answer);
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Never waits: the one who takes commands may himself wait for a publish.
@@ -336,34 +335,31 @@ impl PublisherTask {
     }
 
     /// Sends what is queued, then the Will's message, then DISCONNECT.
-    async fn finish(&mut self, link: &mut Link, requests: &Requests) {
+    async fn finish(&mut self, mut link: Link) -> Result<(), LinkError> {
         let deadline = Instant::now() + DRAIN;
         self.jobs.close();
         let mut last = match &self.dialer.role {
-            Role::Egress { will, .. } => will.clone(),
+            Role::Egress { will } => will.clone(),
             Role::Ingest { .. } => None,
         };
         loop {
-            while self.pending.unsent() < UNSENT {
-                match self.jobs.try_recv() {
-                    Ok(job) => self.ask(job, requests),
-                    Err(_) => break,
-                }
+            while self.pending.len() < self.in_flight
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                self.publish(job, &mut link)?;
             }
             if self.pending.is_empty() {
                 let Some(message) = last.take() else { break };
                 let (reply, _) = oneshot::channel();
-                self.ask(Job { message, reply }, requests);
+                self.publish(Job { message, reply }, &mut link)?;
             }
             tokio::select! {
-                arrival = link.next() => match arrival {
-                    Ok(arrival) => self.settle(arrival),
-                    Err(_) => return,
-                },
+                arrival = link.next() => self.settle(arrival?),
                 () = sleep_until(deadline) => break,
             }
         }
-        goodbye(link, requests, deadline).await;
+        link.close(deadline).await;
+        Ok(())
     }
 
     /// Without a link nothing may pile up.
@@ -382,7 +378,7 @@ impl PublisherTask {
     }
 
     fn fail_all(&mut self) {
-        for reply in self.pending.take() {
+        for (_, reply) in self.pending.drain() {
             let _ = reply.send(Err(PublishError::Disconnected));
         }
         while let Ok(job) = self.jobs.try_recv() {

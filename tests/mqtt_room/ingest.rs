@@ -1,12 +1,10 @@
 //! Samples in, with a broker that misbehaves.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use andon::ledger::Rejection;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, Disconnect, DisconnectReasonCode, Packet, SubscribeReasonCode,
-};
+use rumqttc::v5::mqttbytes::v5::{ConnAckProperties, Packet, PingResp, SubscribeReasonCode};
 
 use crate::scripted::{Scripted, limits};
 use crate::{LOOK, Running, broker, numbers, until, within};
@@ -163,7 +161,7 @@ async fn a_silent_peer_is_left_after_one_and_a_half_keep_alives() {
     let limits = ConnAckProperties { server_keep_alive: Some(1), ..limits() };
     let mut half_open = script.welcome_with(Some(limits)).await;
     half_open.grant().await;
-    let since = Instant::now();
+    let since = tokio::time::Instant::now();
     let _again = script.welcome().await;
     assert!(since.elapsed() > Duration::from_millis(1200), "{:?}", since.elapsed());
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
@@ -180,7 +178,7 @@ async fn an_idle_link_lives_on_pings() {
     peer.grant().await;
     for _ in 0..3 {
         assert!(matches!(peer.read().await, Some(Packet::PingReq(_))));
-        peer.write(Packet::PingResp(rumqttc::v5::mqttbytes::v5::PingResp)).await;
+        peer.write(Packet::PingResp(PingResp)).await;
     }
     assert_eq!(running.health.snapshot().connects, 1);
 }
@@ -191,8 +189,8 @@ async fn two_clients_with_one_id_do_not_throw_each_other_out_for_ever() {
     let running = ingest(port);
     for _ in 0..2 {
         let mut peer = script.subscribed().await;
-        let reason = DisconnectReasonCode::SessionTakenOver;
-        peer.write(Packet::Disconnect(Disconnect::new(reason))).await;
+        // As mosquitto says it: the reason and no properties.
+        peer.write_bytes(&[0xe0, 1, 0x8e]).await;
         while peer.read().await.is_some() {}
     }
     until("the contest is told", || {
@@ -233,6 +231,51 @@ async fn a_slow_store_stops_the_reading_and_loses_nothing() {
     assert_eq!(samples, MESSAGES);
     let _peer = within("the flood", flood).await.unwrap();
     assert_eq!(running.health.snapshot().connects, 1);
+}
+
+#[tokio::test]
+async fn a_slow_store_does_not_cost_the_session() {
+    let (script, port) = Scripted::bind().await;
+    let mut running = ingest(port);
+    let limits = ConnAckProperties { server_keep_alive: Some(1), ..limits() };
+    let mut peer = script.welcome_with(Some(limits)).await;
+    peer.grant().await;
+    for id in 1..=20 {
+        peer.publish(id, TOPIC, b"1").await;
+        peer.publish_retained(0, TOPIC, b"1").await;
+    }
+    for _ in 0..3 {
+        assert!(matches!(peer.read().await, Some(Packet::PingReq(_))));
+        peer.write(Packet::PingResp(PingResp)).await;
+    }
+    running.batch().await.receipt.unwrap().settle();
+    assert_eq!(peer.confirmed().await, 1);
+    assert_eq!(running.health.snapshot().connects, 1);
+}
+
+#[tokio::test]
+async fn a_thread_of_its_own_serves_as_well() {
+    let (script, port) = Scripted::bind().await;
+    let mut running =
+        Running::start_on_thread(broker(port), vec![numbers("plant/{asset}/{tag}", 1)]);
+    let mut peer = script.subscribed().await;
+    peer.publish(1, TOPIC, b"1").await;
+    running.batch().await.receipt.unwrap().settle();
+    assert_eq!(peer.confirmed().await, 1);
+    drop(running.stop);
+    assert!(matches!(peer.read().await, Some(Packet::Disconnect(_))));
+    within("the end of the ingest", running.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn refused_credentials_are_told_in_the_brokers_words() {
+    let (script, port) = Scripted::bind().await;
+    let running = ingest(port);
+    let mut peer = script.accept().await;
+    peer.write_bytes(&[0x20, 3, 0, 0x86, 0]).await;
+    let told = "the broker refuses the connection: bad user name or password";
+    until("the refusal is told", || running.health.snapshot().last_error.as_deref() == Some(told))
+        .await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The MQTT room against brokers: a scripted one for faults, rumqttd for the whole way.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 mod egress;
 mod ingest;
 mod roundtrip;
@@ -85,6 +87,20 @@ struct Running {
 
 impl Running {
     fn start(broker: Broker, subscriptions: Vec<Subscription>) -> Self {
+        Self::start_with(broker, subscriptions, |ingest, token| tokio::spawn(ingest.run(token)))
+    }
+
+    fn start_on_thread(broker: Broker, subscriptions: Vec<Subscription>) -> Self {
+        Self::start_with(broker, subscriptions, |ingest, token| {
+            tokio::spawn(ingest.run_on_thread(token))
+        })
+    }
+
+    fn start_with(
+        broker: Broker,
+        subscriptions: Vec<Subscription>,
+        spawn: impl FnOnce(Ingest, CancellationToken) -> JoinHandle<()>,
+    ) -> Self {
         let (batches_out, batches) = mpsc::channel(4);
         let (quarantine_out, quarantine) = mpsc::channel(4);
         let registry = Arc::new(Registry::new(1000));
@@ -103,7 +119,7 @@ impl Running {
             quarantine: quarantine_out,
         });
         let token = CancellationToken::new();
-        let task = tokio::spawn(ingest.unwrap().run(token.clone()));
+        let task = spawn(ingest.unwrap(), token.clone());
         let stop = token.drop_guard();
         Self { batches, quarantine, registry, ledger, health, task, stop }
     }

@@ -27,7 +27,7 @@ fn start_broker() -> u16 {
         }}
     }))
     .unwrap();
-    std::thread::spawn(move || Broker::new(config).start());
+    std::thread::spawn(move || drop(Broker::new(config).start()));
     port
 }
 

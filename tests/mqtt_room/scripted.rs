@@ -101,8 +101,12 @@ impl Peer {
     pub(crate) async fn write(&mut self, packet: Packet) {
         let mut bytes = BytesMut::new();
         packet.write(&mut bytes, None).unwrap();
+        self.write_bytes(&bytes).await;
+    }
+
+    pub(crate) async fn write_bytes(&mut self, bytes: &[u8]) {
         // The client may be gone; the test sees that elsewhere.
-        let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.write_all(bytes).await;
     }
 
     pub(crate) async fn says_nothing(&mut self) -> bool {
