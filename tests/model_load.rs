@@ -1,5 +1,7 @@
 //! Loading: what a model package must be, and what is said when it is not.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod model_support;
 
 use std::path::Path;
@@ -263,4 +265,38 @@ fn another_library_is_told_apart_from_onnx_runtime() {
     let error = Runtime::load(Some(Path::new(libc))).unwrap_err();
     let RuntimeError::Unusable { message, .. } = error else { panic!("{error}") };
     assert_eq!(message, "it is another library, without OrtGetApiBase");
+}
+
+/// Runs this test binary again, in an environment of its own, for the one test `name`.
+fn alone(name: &str, prepare: impl FnOnce(&mut std::process::Command)) -> std::process::Output {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--ignored", "--nocapture"]);
+    prepare(&mut command);
+    command.output().unwrap()
+}
+
+#[test]
+fn the_runtime_writes_no_telemetry_into_the_home() {
+    let home = tempfile::tempdir().unwrap();
+    let output = alone("loads_a_model", |command| {
+        command.env("HOME", home.path()).env_remove("XDG_CACHE_HOME");
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_runtime_is_not_loaded_where_it_would_report_to_its_maker() {
+    let output = alone("loads_a_model", |command| {
+        command.env_remove("ORT_DISABLE_TELEMETRY");
+    });
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(stderr.contains("set ORT_DISABLE_TELEMETRY=1 in the environment"), "{stderr}");
+}
+
+#[test]
+#[ignore = "run by the two tests above, in processes of their own"]
+fn loads_a_model() {
+    loaded(&["model = \"root\""]);
 }
