@@ -140,8 +140,8 @@ fn look(
     last.clear();
     for tag in 0..spec.tags.len() {
         let points = window.columns.get(tag).map_or(&[][..], Vec::as_slice);
-        let inside = points.iter().filter(|point| point.time >= window.start && is_measured(point));
-        let count = inside.count();
+        let before = points.iter().take_while(|point| point.time < window.start).count();
+        let count = points[before..].iter().filter(|point| is_measured(point)).count();
         seen.samples = seen.samples.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         seen.tags += usize::from(count > 0);
         let newest = points.iter().rfind(|point| is_measured(point));

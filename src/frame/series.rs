@@ -1,7 +1,6 @@
 //! One tag's cells: points put on rows, and gaps filled.
 
 use super::spec::FrameSpec;
-use crate::sample::Quality;
 use crate::settings::Fill;
 use crate::time::Timestamp;
 use crate::window::{Point, Window};
@@ -14,8 +13,10 @@ pub(super) struct Cells {
     pub(super) times: Vec<i64>,
 }
 
+/// A point's value is NaN exactly when its quality is bad.
+#[inline]
 pub(super) fn is_measured(point: &Point) -> bool {
-    point.quality != Quality::Bad && point.value.is_finite()
+    !point.value.is_nan()
 }
 
 /// Event times of the rows: the window's own, or the starts of the bins.
@@ -92,16 +93,21 @@ fn bins(
 }
 
 fn rows(points: &[Point], times: &[i64], values: &mut Vec<f64>) -> usize {
-    let mut points = points.iter().peekable();
     let mut measured = 0;
-    for time in times {
-        while points.next_if(|point| point.time.as_nanos() < *time).is_some() {}
-        let cell = points
-            .next_if(|point| point.time.as_nanos() == *time)
-            .filter(|point| is_measured(point));
-        measured += usize::from(cell.is_some());
-        values.push(cell.map_or(f64::NAN, |point| point.value));
-    }
+    let mut next = 0;
+    values.extend(times.iter().map(|time| {
+        while points.get(next).is_some_and(|point| point.time.as_nanos() < *time) {
+            next += 1;
+        }
+        match points.get(next) {
+            Some(point) if point.time.as_nanos() == *time => {
+                next += 1;
+                measured += usize::from(is_measured(point));
+                point.value
+            }
+            _ => f64::NAN,
+        }
+    }));
     measured
 }
 

@@ -16,6 +16,7 @@ mod repository;
 mod runtime;
 mod session;
 mod stats;
+mod telemetry;
 mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
@@ -26,4 +27,5 @@ pub use self::repository::{Package, RepositoryError, find};
 pub use self::runtime::{Runtime, RuntimeError};
 pub use self::session::{RunError, Session, SessionError};
 pub use self::stats::{ModelSnapshot, ModelStats};
+pub use self::telemetry::forbid_telemetry;
 pub use self::worker::{ModelHandle, ModelWorker, Submitted};

@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use super::telemetry::forbid_telemetry;
+
 /// The runtime of this process. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -32,6 +34,11 @@ pub enum RuntimeError {
     TooOld { path: PathBuf, version: String },
     #[error("ONNX Runtime in {} cannot be used: {message}; {FIX}", path.display())]
     Unusable { path: PathBuf, message: String },
+    #[error(
+        "ONNX Runtime would report to its maker: set ORT_DISABLE_TELEMETRY=1 in the environment \
+         that the daemon starts in"
+    )]
+    Telemetry,
     #[error(
         "ONNX Runtime is already loaded from {}, and {} needs a restart",
         loaded.display(), wanted.display()
@@ -69,6 +76,9 @@ impl Runtime {
             return Err(RuntimeError::AlreadyLoaded { loaded, wanted: path });
         }
         check_file(&path)?;
+        if !forbid_telemetry() {
+            return Err(RuntimeError::Telemetry);
+        }
         let runtime = initialise(path)?;
         tracing::info!(library = %runtime.library.display(), "ONNX Runtime is loaded");
         Ok(loaded.insert(runtime).clone())
@@ -211,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libonnxruntime.so");
         let this_test = fs::read(std::env::current_exe().unwrap()).unwrap();
-        fs::write(&path, &this_test[..this_test.len() / 2]).unwrap();
+        fs::write(&path, &this_test[..8192]).unwrap();
         let RuntimeError::NotALibrary { what, .. } = check_file(&path).unwrap_err() else {
             panic!("expected NotALibrary")
         };

@@ -1,0 +1,250 @@
+//! The worker: frames in, verdicts out, nothing lost without a count.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod model_support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::frame::{Frame, FrameSpec, Scratch, build};
+use andon::model::{ModelHandle, ModelWorker, Submitted};
+use andon::verdict::Verdict;
+use model_support::{loaded, rows};
+use tokio::sync::mpsc;
+
+struct Running {
+    worker: ModelWorker,
+    handle: ModelHandle,
+    spec: Arc<FrameSpec>,
+    verdicts: mpsc::Receiver<Verdict>,
+}
+
+fn start(prediction: &str, capacity: usize) -> Running {
+    let mut loaded = loaded(&[prediction]);
+    let (out, verdicts) = mpsc::channel(capacity);
+    let worker = loaded.models.remove(0).spawn(out).unwrap();
+    let spec = Arc::clone(&loaded.predictions[0].spec);
+    Running { handle: worker.handle(), worker, spec, verdicts }
+}
+
+impl Running {
+    fn frame(&self, asset: u32, values: &[Vec<f64>]) -> Frame {
+        build(&self.spec, &rows(0, asset, values), &mut Scratch::default()).unwrap()
+    }
+
+    fn ask(&self, asset: u32, values: &[Vec<f64>]) {
+        assert_eq!(self.handle.submit(self.frame(asset, values)), Submitted::Queued);
+    }
+
+    /// Everything the worker says until it has answered all.
+    fn finish(mut self) -> Vec<Verdict> {
+        self.worker.close();
+        std::iter::from_fn(|| self.verdicts.blocking_recv()).collect()
+    }
+}
+
+fn noise(seed: u32) -> Vec<Vec<f64>> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 16) / 6553.6
+    };
+    (0..10).map(|_| (0..64).map(|_| next()).collect()).collect()
+}
+
+#[test]
+fn a_batch_over_assets_says_what_each_would_alone() {
+    let together = start("model = \"conv\"", 256);
+    for asset in 0..100 {
+        together.ask(asset, &noise(asset));
+    }
+    let stats = Arc::clone(together.handle.stats());
+    let together = together.finish();
+    assert_eq!(stats.snapshot().inferences, 100);
+    assert_eq!(together.len(), 100);
+    for (asset, batched) in (0..).zip(&together) {
+        assert_eq!(batched.asset.0, asset);
+        let alone = start("model = \"conv\"", 1);
+        alone.ask(asset, &noise(asset));
+        let alone = alone.finish();
+        assert!((alone[0].score - batched.score).abs() < 1e-6, "asset {asset}");
+        if asset == 7 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_verdict_carries_evidence_identity_and_label() {
+    let running = start("model = \"zipmap-text\"", 8);
+    let frame = running.frame(4, &[vec![0.0], vec![2.0]]);
+    let evidence = frame.evidence;
+    let _ = running.handle.submit(frame);
+    let verdicts = running.finish();
+    let verdict = &verdicts[0];
+    assert_eq!(verdict.label.as_deref(), Some("wear"));
+    assert_eq!((verdict.evidence, verdict.asset.0), (evidence, 4));
+    let model = verdict.model.as_ref().unwrap();
+    assert_eq!((model.name.as_str(), model.device.as_str()), ("zipmap-text", "cpu"));
+}
+
+#[test]
+fn zipmaps_of_numbers_and_of_texts_give_the_same_scores() {
+    let score = |model: &str| {
+        let running = start(&format!("model = \"{model}\""), 8);
+        running.ask(0, &[vec![0.4], vec![0.3]]);
+        running.ask(1, &[vec![-1.0], vec![0.5]]);
+        running.finish().iter().map(|verdict| verdict.score).collect::<Vec<_>>()
+    };
+    let scores = score("zipmap-int");
+    assert_eq!(scores, score("zipmap-text"));
+    assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
+}
+
+#[test]
+fn a_class_is_told_by_its_label() {
+    let running = start("model = \"argmax\"", 8);
+    running.ask(0, &[vec![0.1], vec![0.5], vec![0.9]]);
+    running.ask(1, &[vec![0.1], vec![0.9], vec![0.5]]);
+    let verdicts = running.finish();
+    let told: Vec<_> = verdicts.iter().map(|v| (v.score, v.label.as_deref())).collect();
+    assert_eq!(told, [(1.0, Some("crack")), (0.0, Some("wear"))]);
+}
+
+#[test]
+fn an_answer_that_is_no_number_is_suppressed_and_counted() {
+    let running = start("model = \"root\"", 8);
+    running.ask(0, &[vec![-1.0]]);
+    let stats = Arc::clone(running.handle.stats());
+    assert!(running.finish().is_empty());
+    let snapshot = stats.snapshot();
+    assert_eq!((snapshot.inferences, snapshot.unhealthy, snapshot.healthy), (1, 1, false));
+    assert_eq!(snapshot.last_error.as_deref(), Some("the model answered NaN"));
+}
+
+#[test]
+fn one_sick_answer_takes_no_other_with_it() {
+    let running = start("model = \"root\"", 8);
+    running.ask(0, &[vec![-1.0]]);
+    running.ask(1, &[vec![4.0]]);
+    let verdicts = running.finish();
+    assert_eq!(verdicts.len(), 1);
+    assert_eq!((verdicts[0].asset.0, verdicts[0].score), (1, 2.0));
+}
+
+#[test]
+fn an_answer_outside_the_cards_range_is_suppressed() {
+    let running = start("model = \"zipmap-int\"", 8);
+    let stats = Arc::clone(running.handle.stats());
+    running.finish();
+    assert_eq!(stats.snapshot().unhealthy, 0);
+    let running = start("model = \"remaining\"\nwindow = { coverage = 0.0 }", 8);
+    let mut window = rows(0, 0, &[vec![90.0], vec![90.0]]);
+    window.end = andon::time::Timestamp::from_secs(4);
+    window.rows.clear();
+    let frame = build(&running.spec, &window, &mut Scratch::default()).unwrap();
+    let _ = running.handle.submit(frame);
+    let stats = Arc::clone(running.handle.stats());
+    assert!(running.finish().is_empty());
+    let error = stats.snapshot().last_error.unwrap();
+    assert_eq!(error, "the model answered 1080, outside 0 to 100");
+}
+
+#[test]
+fn scores_that_ask_for_an_alert_bring_their_reasons_strongest_first() {
+    let running = start("model = \"zipmap-int\"\ntags = { b = \"vibration\" }", 8);
+    running.ask(0, &[vec![0.0], vec![2.0]]);
+    running.ask(1, &[vec![2.0], vec![-1.0]]);
+    let verdicts = running.finish();
+    let reasons = &verdicts[0].contributions;
+    assert!(verdicts[0].score > 0.5);
+    assert_eq!((reasons[0].tag.as_str(), reasons[0].value), ("vibration", Some(2.0)));
+    assert!(reasons[0].share > 0.3, "{reasons:?}");
+    assert_eq!((reasons[1].tag.as_str(), reasons[1].share), ("a", 0.0));
+    assert!(verdicts[1].score < 0.5 && verdicts[1].contributions.is_empty());
+}
+
+#[test]
+fn reasons_of_a_reconstruction_are_its_error_by_tag() {
+    let running = start("model = \"halved\"", 8);
+    running.ask(0, &[vec![2.0; 4], vec![0.0, 0.0, 0.0, 4.0]]);
+    let verdicts = running.finish();
+    assert_eq!(verdicts[0].score, 1.0);
+    let reasons: Vec<_> =
+        verdicts[0].contributions.iter().map(|c| (c.tag.as_str(), c.share)).collect();
+    assert_eq!(reasons, [("a", 0.5), ("b", 0.5)]);
+}
+
+#[test]
+fn when_the_worker_cannot_keep_up_the_newest_frame_of_an_asset_wins() {
+    // Nobody takes the verdicts, so the worker stands still with its second batch.
+    let running = start("model = \"root\"", 1);
+    let frames = 2_000_u32;
+    let mut replaced = 0_u64;
+    for turn in 0..frames {
+        let frame = running.frame(turn % 3, &[vec![f64::from(turn)]]);
+        match running.handle.submit(frame) {
+            Submitted::Queued => {}
+            Submitted::Replaced => replaced += 1,
+            Submitted::Stopped => panic!("the worker runs"),
+        }
+    }
+    let stats = Arc::clone(running.handle.stats());
+    assert!(replaced > 1_000, "{replaced}");
+    assert_eq!(stats.snapshot().replaced, replaced);
+    let Running { worker, mut verdicts, .. } = running;
+    let closing = std::thread::spawn(move || worker.close());
+    let mut last = [0.0; 3];
+    let mut answered = 0_u64;
+    while let Some(verdict) = verdicts.blocking_recv() {
+        last[verdict.asset.0 as usize] = f64::max(last[verdict.asset.0 as usize], verdict.score);
+        answered += 1;
+    }
+    closing.join().unwrap();
+    assert_eq!(answered + replaced, u64::from(frames));
+    for (asset, newest) in [(0, 1998.0_f64), (1, 1999.0), (2, 1997.0)] {
+        assert!((last[asset] - newest.sqrt()).abs() < 1e-5, "asset {asset}: {}", last[asset]);
+    }
+}
+
+#[test]
+fn many_assets_that_close_a_window_together_all_get_their_verdict() {
+    let running = start("model = \"argmax\"", 2_000);
+    for asset in 0..1_500 {
+        running.ask(asset, &[vec![0.1], vec![0.5], vec![0.9]]);
+    }
+    assert_eq!(running.finish().len(), 1_500);
+}
+
+#[test]
+fn a_replay_waits_for_room_and_loses_no_frame() {
+    let running = start("model = \"root\"", 2_000);
+    for turn in 0..1_500 {
+        let frame = running.frame(0, &[vec![f64::from(turn)]]);
+        assert_eq!(running.handle.submit_wait(frame), Submitted::Queued);
+    }
+    assert_eq!(running.finish().len(), 1_500);
+}
+
+#[test]
+fn a_worker_whose_verdicts_nobody_takes_ends() {
+    let Running { worker, handle, spec, verdicts } = start("model = \"root\"", 1);
+    drop(verdicts);
+    let frame = build(&spec, &rows(0, 0, &[vec![4.0]]), &mut Scratch::default()).unwrap();
+    let _ = handle.submit(frame.clone());
+    worker.close();
+    assert_eq!(handle.submit(frame), Submitted::Stopped);
+}
+
+#[test]
+fn latency_and_batches_are_measured() {
+    let running = start("model = \"argmax\"", 8);
+    running.ask(0, &[vec![0.1], vec![0.5], vec![0.9]]);
+    let stats = Arc::clone(running.handle.stats());
+    running.finish();
+    let snapshot = stats.snapshot();
+    assert_eq!((snapshot.batches, snapshot.queued), (1, 0));
+    assert!(snapshot.latency_last > Duration::ZERO);
+    assert_eq!(snapshot.latency_last, snapshot.latency_max);
+}
