@@ -19,6 +19,7 @@ use super::error::{Failure, StoreError};
 use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
 use super::shared::Shared;
+use crate::sample::Sample;
 use crate::tag::Registry;
 use crate::time::Timestamp;
 
@@ -67,6 +68,9 @@ impl Drop for CloseOnDrop {
         self.0.abandon();
     }
 }
+
+/// A batch's samples and whether they are stale.
+type Part = (Arc<Vec<Sample>>, bool);
 
 /// What the writer starts from.
 pub(super) struct Start {
@@ -140,11 +144,10 @@ impl StoreWriter {
     async fn commit(&mut self) -> Result<(), StoreError> {
         let work = self.shared.queue().take();
         let received = work.batches().map(|batch| batch.received).max().unwrap_or_default();
-        let block = self.encode(&work).await.map(|encoded| NewBlock {
-            id: self.next_block,
-            received,
-            encoded,
-        });
+        let parts = work.batches().map(|batch| (Arc::clone(&batch.samples), batch.stale)).collect();
+        let effort = if work.changes.is_empty() { Effort::Compact } else { Effort::Fast };
+        let encoded = self.encode(parts, effort).await;
+        let block = encoded.map(|encoded| NewBlock { id: self.next_block, received, encoded });
         let (blocks, bytes) =
             block.as_ref().map_or((0, 0), |block| (1, block.encoded.data.len() as u64));
         let tags = self.registry.tags_from(self.written_tags);
@@ -172,18 +175,17 @@ impl StoreWriter {
         }
     }
 
-    async fn encode(&mut self, work: &Work) -> Option<Encoded> {
-        let effort = if work.changes.is_empty() { Effort::Compact } else { Effort::Fast };
-        if work.samples <= ENCODE_HERE {
-            let parts = work.batches().map(|batch| (batch.samples.as_slice(), batch.stale));
-            return self.encoder.encode(parts, effort);
+    async fn encode(&mut self, parts: Vec<Part>, effort: Effort) -> Option<Encoded> {
+        fn slices(parts: &[Part]) -> impl Iterator<Item = (&[Sample], bool)> + Clone {
+            parts.iter().map(|(samples, stale)| (samples.as_slice(), *stale))
         }
-        let parts: Vec<_> =
-            work.batches().map(|batch| (Arc::clone(&batch.samples), batch.stale)).collect();
+        let count: usize = parts.iter().map(|(samples, _)| samples.len()).sum();
+        if count <= ENCODE_HERE {
+            return self.encoder.encode(slices(&parts), effort);
+        }
         let mut encoder = std::mem::take(&mut self.encoder);
         let (encoder, encoded) = tokio::task::spawn_blocking(move || {
-            let slices = parts.iter().map(|(samples, stale)| (samples.as_slice(), *stale));
-            let encoded = encoder.encode(slices, effort);
+            let encoded = encoder.encode(slices(&parts), effort);
             (encoder, encoded)
         })
         .await
