@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::block::{Effort, Encoded, Encoder};
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::commit::{NewBlock, Script};
-use super::connect::{Location, file_sizes};
+use super::connect::Location;
 use super::error::{Failure, StoreError};
 use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
@@ -210,8 +210,6 @@ impl StoreWriter {
         if self.upkeep_bytes == 0 {
             self.upkeep_at = self.upkeep_at.min(Instant::now());
         }
-        let (db, wal) = file_sizes(&self.location.db, &self.location.beside("-wal"));
-        self.shared.gauges.update(|stats| (stats.db_bytes, stats.wal_bytes) = (db, wal));
     }
 
     fn recovered(&mut self) {
@@ -283,7 +281,7 @@ impl StoreWriter {
             },
         };
         loop {
-            let (_, wal) = file_sizes(&self.location.db, &self.location.beside("-wal"));
+            let (_, wal) = self.location.sizes();
             if wal > self.checkpointer.truncate_above() {
                 match checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await {
                     Ok(_) => self.shared.gauges.update(|stats| stats.checkpoints += 1),
@@ -293,7 +291,8 @@ impl StoreWriter {
             let gauges = &self.shared.gauges;
             match self.retention.step(&mut connection, wal, Timestamp::now(), gauges).await {
                 Ok(Step::Done) => break,
-                Ok(Step::More) => self.checkpointer.wrote(COMMIT_OVERHEAD),
+                Ok(Step::Deleted) => self.checkpointer.wrote(COMMIT_OVERHEAD),
+                Ok(Step::Vacuumed) => self.checkpointer.start_soon(),
                 Err(error) => return self.upkeep_failed(error),
             }
             self.checkpointer.poll().await;
