@@ -111,6 +111,14 @@ fn change(asset: &str, state: Option<&str>, topics: &[&str]) -> AlertChange {
     }
 }
 
+/// Values that no codec makes small.
+fn noise(index: u64) -> f64 {
+    let mixed = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    f64::from_bits(0x3ff0_0000_0000_0000 | (mixed ^ (mixed >> 31)) >> 12)
+}
+
 /// A second connection, as another process has it.
 async fn other(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
@@ -363,11 +371,7 @@ async fn the_oldest_blocks_go_when_there_are_too_many_bytes_and_alerts_stay() {
     bench.store.commit_change(change("a", Some("kept"), &["kept"])).await.unwrap();
     for part in 0..80i64 {
         let samples = (0..10_000i64).map(|index| {
-            let noise = f64::from_bits(
-                0x3ff0_0000_0000_0000
-                    | (part * 10_000 + index).unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                        >> 12,
-            );
+            let noise = noise((part * 10_000 + index).unsigned_abs());
             Sample::new(tag, at(part * 10_000 + index), noise)
         });
         bench.record(batch(samples.collect())).await;

@@ -34,6 +34,11 @@ impl Checkpointer {
         self.pending += bytes;
     }
 
+    /// The file itself only shrinks with a checkpoint.
+    pub(super) fn start_soon(&mut self) {
+        self.pending = self.pending.max(self.start);
+    }
+
     /// The WAL file is allowed this much; beyond it is cut off.
     pub(super) fn truncate_above(&self) -> u64 {
         self.start.saturating_mul(4)

@@ -88,6 +88,12 @@ impl Location {
             .connect_lazy_with(options)
     }
 
+    /// Bytes of the database and of its WAL.
+    pub(super) fn sizes(&self) -> (u64, u64) {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        (size(&self.db), size(&self.beside("-wal")))
+    }
+
     /// Keeps a second daemon from the same file for as long as the result lives.
     pub(super) fn lock(&self) -> Result<File, OpenError> {
         let path = self.beside(".lock");
@@ -202,10 +208,4 @@ fn set_aside(location: &Location) -> std::io::Result<PathBuf> {
         std::fs::remove_file(suspect)?;
     }
     Ok(aside(""))
-}
-
-/// Bytes of the database and of its WAL.
-pub(super) fn file_sizes(db: &Path, wal: &Path) -> (u64, u64) {
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    (size(db), size(wal))
 }

@@ -270,6 +270,7 @@ impl Store {
 
     pub fn stats(&self) -> StoreStats {
         let mut stats = self.shared.gauges.get();
+        (stats.db_bytes, stats.wal_bytes) = self.shared.location.sizes();
         stats.outbox = self.shared.outbox().len();
         let queue = self.shared.queue();
         stats.queue_samples = queue.held() as u64;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use super::Store;
-use super::connect::{self, Location, file_sizes};
+use super::connect::{self, Location};
 use super::error::OpenError;
 use super::outbox::Outbox;
 use super::queue::{Limits, Queue};
@@ -56,14 +56,12 @@ pub(super) async fn open_at(
         Outbox::new(counts.last_seq + 1, length(counts.outbox)),
         counts.last_seq,
         ledger,
-        location.readers(),
+        location.clone(),
     ));
-    let (db, wal) = file_sizes(&location.db, &location.beside("-wal"));
     shared.gauges.update(|stats| {
         stats.blocks = length(counts.last_block - counts.first_block + 1);
         stats.dead_letters = length(counts.dead_letters);
         stats.oldest = counts.oldest.map(Timestamp::from_nanos);
-        (stats.db_bytes, stats.wal_bytes) = (db, wal);
         stats.set_aside = opened.set_aside;
     });
     let writer = StoreWriter::new(Start {

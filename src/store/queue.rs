@@ -116,7 +116,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> + Clone {
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
         self.entries.iter().map(|entry| &entry.batch)
     }
 

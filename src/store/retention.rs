@@ -34,7 +34,8 @@ impl From<&StoreSettings> for Retention {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
     Done,
-    More,
+    Deleted,
+    Vacuumed,
 }
 
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
@@ -85,12 +86,12 @@ impl Retention {
         let over = (pages.used() + wal).saturating_sub(target);
         let deleted = delete_oldest(writer, over, now.saturating_sub(self.age), gauges).await?;
         if deleted > 0 {
-            return Ok(Step::More);
+            return Ok(Step::Deleted);
         }
         if pages.file() + wal > self.bytes && pages.freelist_count > 0 {
             let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
             sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut *writer).await?;
-            return Ok(Step::More);
+            return Ok(Step::Vacuumed);
         }
         Ok(Step::Done)
     }

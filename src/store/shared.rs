@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, watch};
 
+use super::connect::Location;
 use super::outbox::Outbox;
 use super::queue::{Queue, Work};
 use super::stats::Gauges;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) gauges: Gauges,
     pub(super) ledger: Arc<Ledger>,
     pub(super) readers: SqlitePool,
+    pub(super) location: Location,
 }
 
 impl Shared {
@@ -30,7 +32,7 @@ impl Shared {
         outbox: Outbox,
         last_seq: i64,
         ledger: Arc<Ledger>,
-        readers: SqlitePool,
+        location: Location,
     ) -> Self {
         Self {
             queue: Mutex::new(queue),
@@ -40,7 +42,8 @@ impl Shared {
             changed: watch::Sender::new(last_seq),
             gauges: Gauges::default(),
             ledger,
-            readers,
+            readers: location.readers(),
+            location,
         }
     }
 

@@ -20,8 +20,12 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     .unwrap_or_else(|_| panic!("waited in vain for: {what}"));
 }
 
+/// Values that no codec makes small.
 fn noise(index: u64) -> f64 {
-    f64::from_bits(0x3ff0_0000_0000_0000 | index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12)
+    let mixed = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    f64::from_bits(0x3ff0_0000_0000_0000 | (mixed ^ (mixed >> 31)) >> 12)
 }
 
 fn batch(tag: TagId, start: i64, count: i64) -> Batch {

@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::block::{Effort, Encoded, Encoder};
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::commit::{NewBlock, Script};
-use super::connect::{Location, file_sizes};
+use super::connect::Location;
 use super::error::{Failure, StoreError};
 use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
 use super::shared::Shared;
+use crate::sample::Sample;
 use crate::tag::Registry;
 use crate::time::Timestamp;
 
@@ -67,6 +68,9 @@ impl Drop for CloseOnDrop {
         self.0.abandon();
     }
 }
+
+/// A batch's samples and whether they are stale.
+type Part = (Arc<Vec<Sample>>, bool);
 
 /// What the writer starts from.
 pub(super) struct Start {
@@ -140,11 +144,10 @@ impl StoreWriter {
     async fn commit(&mut self) -> Result<(), StoreError> {
         let work = self.shared.queue().take();
         let received = work.batches().map(|batch| batch.received).max().unwrap_or_default();
-        let block = self.encode(&work).await.map(|encoded| NewBlock {
-            id: self.next_block,
-            received,
-            encoded,
-        });
+        let parts = work.batches().map(|batch| (Arc::clone(&batch.samples), batch.stale)).collect();
+        let effort = if work.changes.is_empty() { Effort::Compact } else { Effort::Fast };
+        let encoded = self.encode(parts, effort).await;
+        let block = encoded.map(|encoded| NewBlock { id: self.next_block, received, encoded });
         let (blocks, bytes) =
             block.as_ref().map_or((0, 0), |block| (1, block.encoded.data.len() as u64));
         let tags = self.registry.tags_from(self.written_tags);
@@ -172,18 +175,17 @@ impl StoreWriter {
         }
     }
 
-    async fn encode(&mut self, work: &Work) -> Option<Encoded> {
-        let effort = if work.changes.is_empty() { Effort::Compact } else { Effort::Fast };
-        if work.samples <= ENCODE_HERE {
-            let parts = work.batches().map(|batch| (batch.samples.as_slice(), batch.stale));
-            return self.encoder.encode(parts, effort);
+    async fn encode(&mut self, parts: Vec<Part>, effort: Effort) -> Option<Encoded> {
+        fn slices(parts: &[Part]) -> impl Iterator<Item = (&[Sample], bool)> + Clone {
+            parts.iter().map(|(samples, stale)| (samples.as_slice(), *stale))
         }
-        let parts: Vec<_> =
-            work.batches().map(|batch| (Arc::clone(&batch.samples), batch.stale)).collect();
+        let count: usize = parts.iter().map(|(samples, _)| samples.len()).sum();
+        if count <= ENCODE_HERE {
+            return self.encoder.encode(slices(&parts), effort);
+        }
         let mut encoder = std::mem::take(&mut self.encoder);
         let (encoder, encoded) = tokio::task::spawn_blocking(move || {
-            let slices = parts.iter().map(|(samples, stale)| (samples.as_slice(), *stale));
-            let encoded = encoder.encode(slices, effort);
+            let encoded = encoder.encode(slices(&parts), effort);
             (encoder, encoded)
         })
         .await
@@ -208,8 +210,6 @@ impl StoreWriter {
         if self.upkeep_bytes == 0 {
             self.upkeep_at = self.upkeep_at.min(Instant::now());
         }
-        let (db, wal) = file_sizes(&self.location.db, &self.location.beside("-wal"));
-        self.shared.gauges.update(|stats| (stats.db_bytes, stats.wal_bytes) = (db, wal));
     }
 
     fn recovered(&mut self) {
@@ -281,7 +281,7 @@ impl StoreWriter {
             },
         };
         loop {
-            let (_, wal) = file_sizes(&self.location.db, &self.location.beside("-wal"));
+            let (_, wal) = self.location.sizes();
             if wal > self.checkpointer.truncate_above() {
                 match checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await {
                     Ok(_) => self.shared.gauges.update(|stats| stats.checkpoints += 1),
@@ -291,7 +291,8 @@ impl StoreWriter {
             let gauges = &self.shared.gauges;
             match self.retention.step(&mut connection, wal, Timestamp::now(), gauges).await {
                 Ok(Step::Done) => break,
-                Ok(Step::More) => self.checkpointer.wrote(COMMIT_OVERHEAD),
+                Ok(Step::Deleted) => self.checkpointer.wrote(COMMIT_OVERHEAD),
+                Ok(Step::Vacuumed) => self.checkpointer.start_soon(),
                 Err(error) => return self.upkeep_failed(error),
             }
             self.checkpointer.poll().await;
