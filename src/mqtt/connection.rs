@@ -29,8 +29,9 @@ const WRITE: usize = 64 * 1024;
 
 /// The keep alive is watched in quarters of it. We say something after three…
 const PING: u8 = 3;
-/// …and leave a peer from whom nothing came for six: 1.5 times the keep alive.
-const SILENCE: u8 = 6;
+/// …and leave a peer after five in which nothing came; with the one in which something last did,
+/// that is at most 1.5 times the keep alive.
+const SILENCE: u8 = 5;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]

@@ -285,6 +285,9 @@ impl Ingest {
             session_present = welcome.session_present,
             "connected to the broker for ingest"
         );
+        if self.filters.is_empty() {
+            return Ok(());
+        }
         link.subscribe(1, self.filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)))
     }
 
