@@ -38,34 +38,31 @@ def float32_at_most(value):
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > value else rounded
 
 
-def boosted_trees_node(model, features, logit):
-    """A fitted HistGradientBoostingClassifier (two classes, no categories) as one TreeEnsembleRegressor."""
-    t = {k: [] for k in ("treeids", "nodeids", "featureids", "modes", "values",
-                         "truenodeids", "falsenodeids", "missing_value_tracks_true")}
-    leaf = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
-    for tree, (predictor,) in enumerate(model._predictors):
-        for i, node in enumerate(predictor.nodes):
-            assert not node["is_categorical"]
-            is_leaf = bool(node["is_leaf"])
-            t["treeids"].append(tree)
-            t["nodeids"].append(i)
-            t["modes"].append("LEAF" if is_leaf else "BRANCH_LEQ")
-            t["featureids"].append(0 if is_leaf else int(node["feature_idx"]))
-            t["values"].append(0.0 if is_leaf else float(float32_at_most(node["num_threshold"])))
-            t["truenodeids"].append(0 if is_leaf else int(node["left"]))
-            t["falsenodeids"].append(0 if is_leaf else int(node["right"]))
-            t["missing_value_tracks_true"].append(0 if is_leaf else int(node["missing_go_to_left"]))
-            if is_leaf:
-                leaf["treeids"].append(tree)
-                leaf["nodeids"].append(i)
-                leaf["ids"].append(0)
-                leaf["weights"].append(float(node["value"]))
+def boosted_trees_node(model, base, features, logit):
+    """A fitted GradientBoostingClassifier of two classes as one TreeEnsembleRegressor; `base` is its prior."""
+    nodes = {k: [] for k in ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids")}
+    leaves = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
+    for number, regressor in enumerate(model.estimators_[:, 0]):
+        tree = regressor.tree_
+        for i in range(tree.node_count):
+            leaf = tree.children_left[i] < 0
+            nodes["treeids"].append(number)
+            nodes["nodeids"].append(i)
+            nodes["modes"].append("LEAF" if leaf else "BRANCH_LEQ")
+            nodes["featureids"].append(0 if leaf else int(tree.feature[i]))
+            nodes["values"].append(0.0 if leaf else float(float32_at_most(tree.threshold[i])))
+            nodes["truenodeids"].append(0 if leaf else int(tree.children_left[i]))
+            nodes["falsenodeids"].append(0 if leaf else int(tree.children_right[i]))
+            if leaf:
+                leaves["treeids"].append(number)
+                leaves["nodeids"].append(i)
+                leaves["ids"].append(0)
+                leaves["weights"].append(float(model.learning_rate * tree.value[i, 0, 0]))
     return helper.make_node(
         "TreeEnsembleRegressor", [features], [logit], domain="ai.onnx.ml",
-        n_targets=1, aggregate_function="SUM", post_transform="NONE",
-        base_values=[float(model._baseline_prediction.ravel()[0])],
-        **{f"nodes_{k}": v for k, v in t.items()},
-        **{f"target_{k}": v for k, v in leaf.items()},
+        n_targets=1, aggregate_function="SUM", post_transform="NONE", base_values=[float(base)],
+        **{f"nodes_{k}": v for k, v in nodes.items()},
+        **{f"target_{k}": v for k, v in leaves.items()},
     )
 
 

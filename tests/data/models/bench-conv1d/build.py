@@ -2,7 +2,7 @@
 
     .venv-train/bin/python tests/data/models/bench-conv1d/build.py
 
-Needs requirements.txt of models/. A rerun writes the same bytes.
+Its venv is that of models/requirements.txt. A rerun writes the same bytes.
 """
 
 import sys

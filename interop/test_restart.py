@@ -1,0 +1,137 @@
+"""kill -9 under load, and a restart: no alert twice, none lost, and the ledger balances."""
+
+import time
+
+import numpy as np
+
+import rig
+
+MODELS = rig.ROOT / "tests" / "data" / "models"
+ASSETS, TAGS, ROWS, LENGTH, HOP = 20, 10, 800, 64, 16
+STEP_MS = 20
+TOPIC = "plant/line1/{asset}/telemetry"
+EVENTS = "acme/plant7/+/alert/wear/event"
+
+
+def scores_of(rows):
+    """Per asset, the score of each count window and the index of its last row."""
+    ends = np.arange(LENGTH, ROWS + 1, HOP) - 1
+    windows = np.stack([rows[:, e - LENGTH + 1:e + 1].transpose(0, 2, 1) for e in ends], 1)
+    flat = np.ascontiguousarray(windows.reshape(-1, TAGS, LENGTH), np.float32)
+    model = MODELS / "bench-conv1d" / "1.0.0" / "model.onnx"
+    return rig.answers(model, flat, "probability").reshape(ASSETS, len(ends)), ends
+
+
+def limit_in_a_gap(scores):
+    """About 6 % of windows beyond it, and no score so near that rounding could decide."""
+    order = np.sort(scores.ravel())
+    around = range(int(0.92 * len(order)), int(0.96 * len(order)))
+    i = max(around, key=lambda k: order[k + 1] - order[k])
+    assert order[i + 1] - order[i] > 1e-4
+    return float((order[i] + order[i + 1]) / 2)
+
+
+def expected_raises(scores, ends, limit, start):
+    """{(asset, raised at)} as an undisturbed daemon would have them."""
+    result = set()
+    for asset in range(ASSETS):
+        on = False
+        for score, end in zip(scores[asset], ends):
+            if score >= limit and not on:
+                result.add((f"machine-{asset}", start + int(end) * STEP_MS))
+            on = score >= limit
+    return result
+
+
+def test_a_killed_daemon_raises_no_alert_twice_and_loses_none(start, broker, tmp_path):
+    rows = np.round(np.random.default_rng(5).normal(size=(ASSETS, ROWS, TAGS)), 3)
+    scores, ends = scores_of(rows)
+    limit = limit_in_a_gap(scores)
+    begin = int(time.time() * 1000) - ROWS * STEP_MS
+    expected = expected_raises(scores, ends, limit, begin)
+
+    events = start(rig.Subscriber(broker, EVENTS))
+    andon = start(rig.Andon(tmp_path, f"""
+[site]
+name = "interop"
+
+[broker.plant]
+url = "mqtt://127.0.0.1:{broker.port}"
+client_id = "andon-interop"
+
+[publish]
+broker = "plant"
+prefix = "acme/plant7"
+
+[[mqtt]]
+broker = "plant"
+topic = "{TOPIC}"
+payload = "json"
+time = "ts"
+values = "values"
+
+[[prediction]]
+name = "wear"
+model = "bench-conv1d"
+assets = ["machine-*"]
+alert = {{ raise = {limit} }}
+
+[store]
+path = "{tmp_path}/andon.db"
+commit_interval = "50ms"
+
+[runtime]
+models = "{MODELS}"
+
+[http]
+listen = "{{http}}"
+""")).start()
+
+    feed = start(rig.Publisher(broker))
+
+    def probe():
+        # Once one of these is received, the subscription stands and nothing after it is lost.
+        feed.json(TOPIC.format(asset="probe"), {"values": {"alive": 1}})
+        return andon.ledger()["received"] > 0
+
+    rig.wait_for("the subscription stands", probe)
+
+    def publish(stop):
+        for i in range(ROWS):
+            for asset in range(ASSETS):
+                values = {f"t{t}": rows[asset, i, t] for t in range(TAGS)}
+                feed.json(TOPIC.format(asset=f"machine-{asset}"), {"ts": begin + i * STEP_MS, "values": values})
+            if stop.wait(0.01):
+                return
+
+    load = rig.Background(publish)
+    for share in (0.2, 0.5):
+        rig.wait_for("enough alerts to kill it by",
+                     lambda: len(rig.raised(events.bodies(EVENTS))) >= share * len(expected), 60)
+        andon.kill()
+        assert load.thread.is_alive(), "the kill came after the load"
+        andon.start()
+    load.join()
+    feed.flush()
+
+    def found():
+        return [(d["asset"], rig.millis(d["raised_at"])) for d in rig.raised(events.bodies(EVENTS))]
+
+    rig.wait_for(f"{len(expected)} alerts", lambda: len(set(found())) >= len(expected), 60)
+    ledger = andon.settled(0)
+    rig.assert_balanced(ledger)
+    andon.stop()
+
+    messages = events.bodies(EVENTS)
+    by_id = {}
+    for body in messages:
+        # A message may come twice (at least once), but an id never says two things.
+        told = {k: v for k, v in body["data"].items() if k != "historical"}
+        assert by_id.setdefault(body["id"], told) == told
+    alerts = rig.raised(messages)
+    ids = [d["alert_id"] for d in alerts]
+    print(f"\nRestart: 2 kills, {len(alerts)} alerts of {len(expected)} expected, "
+          f"{len(messages) - len(by_id)} messages repeated, ledger of the last run {ledger}")
+    assert len(ids) == len(set(ids)), "an alert id was raised twice"
+    assert len(found()) == len(set(found())), "an alert was raised twice under two ids"
+    assert set(found()) == expected
