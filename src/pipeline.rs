@@ -132,6 +132,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     }
     for source in sources {
         match source {
+            Source::Mqtt(ingest, _) if std::env::var_os("ANDON_THREAD").is_some() => {
+                stages.spawn(Phase::Source, "mqtt", |token| ingest.run_on_thread(token));
+            }
             Source::Mqtt(ingest, _) => stages.spawn(Phase::Source, "mqtt", |token| ingest.run(token)),
             Source::Modbus(poller) => stages.spawn(Phase::Source, "modbus", |token| poller.run(token)),
         }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::Diagnostics;
+use crate::config::{self, Diagnostic, Diagnostics, Loaded};
+use crate::modbus;
 use crate::model::{self, LoadError};
 use crate::pipeline::Plan;
 use crate::settings::Settings;
-use crate::config;
 
 pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
     let Some(plan) = plan(file)? else {
@@ -37,18 +37,37 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
     for warning in &loaded.warnings {
         eprintln!("{warning}");
     }
-    match model::load(&loaded.settings) {
-        Ok(models) => Ok(Some(Plan { settings: loaded.settings, models })),
-        Err(errors) => {
-            let located = errors.iter().map(|error| {
-                loaded.source.error(&place(error, &loaded.settings), error.to_string())
-            });
-            if let Some(diagnostics) = Diagnostics::new(located.collect()) {
+    let mut found = request_plans(&loaded);
+    let models = model::load(&loaded.settings);
+    if let Err(errors) = &models {
+        found.extend(errors.iter().map(|error| {
+            loaded.source.error(&place(error, &loaded.settings), error.to_string())
+        }));
+    }
+    match (models, Diagnostics::new(found)) {
+        (Ok(models), None) => Ok(Some(Plan { settings: loaded.settings, models })),
+        (_, diagnostics) => {
+            if let Some(diagnostics) = diagnostics {
                 eprintln!("{diagnostics}");
             }
             Ok(None)
         }
     }
+}
+
+/// Whether each Modbus device's registers can be read with requests that the protocol allows.
+fn request_plans(loaded: &Loaded) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (at, device) in loaded.settings.modbus.iter().enumerate() {
+        for error in modbus::Plan::build(device).err().into_iter().flatten() {
+            let place = error.register.map_or_else(
+                || format!("modbus[{at}].{}", error.field),
+                |register| format!("modbus[{at}].register[{register}].{}", error.field),
+            );
+            found.push(loaded.source.error(&place, error.message));
+        }
+    }
+    found
 }
 
 /// The setting that a model's error is about.

@@ -38,6 +38,8 @@ struct ConfigFile {
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
+    // Before any thread starts: the runtime's wheel would speak to its maker.
+    crate::model::forbid_telemetry();
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),

@@ -24,7 +24,7 @@ pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
 
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(std::env::var("ANDON_WORKERS").ok().and_then(|w| w.parse().ok()).unwrap_or(WORKERS))
         .enable_all()
         .build()
         .context("the async runtime does not start")
