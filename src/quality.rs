@@ -14,7 +14,7 @@ use crate::tag::TagId;
 use crate::time::Timestamp;
 
 /// Readings of a tag that a redelivery is compared with.
-pub const REMEMBERED: usize = 64;
+pub const REMEMBERED: u32 = 64;
 /// 2000-01-01T00:00:00Z: an earlier time is a clock that was never set.
 const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
 const NO_RULE: u32 = u32::MAX;
@@ -219,7 +219,7 @@ impl Track {
             Some(place) => *place = reading,
             None => self.readings.push(reading),
         }
-        self.next = (self.next + 1) % REMEMBERED as u32;
+        self.next = (self.next + 1) % REMEMBERED;
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn the_memory_ends_after_its_last_reading() {
         let mut inspector = inspector();
-        for millis in 0..=(REMEMBERED as i64) {
+        for millis in 0..=(i64::from(REMEMBERED)) {
             assert_eq!(inspector.inspect(&mut at(millis, 7.0), NOW), Inspection::Accept);
         }
         assert_eq!(inspector.inspect(&mut at(1, 7.0), NOW), Inspection::Duplicate);

@@ -101,9 +101,11 @@ impl Memory {
         Some(if self.alarm { Edge::Up } else { Edge::Down })
     }
 
-    /// Takes over a stored memory: the configuration may have changed since.
+    /// Takes over a stored memory. The configuration may ask for more than is remembered; an
+    /// alarm must not clear because of that.
     pub(super) fn resume(&mut self, decision: &Decision) {
-        while self.alarm && self.history.held < decision.n {
+        let is_clearing = self.since.is_some();
+        while self.alarm && !is_clearing && self.history.held < decision.n {
             self.history.push(Mark::Held, decision.m);
         }
     }
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn n_of_m_counts_the_last_m() {
         let policy = AlertPolicy { n: Some(2), m: Some(3), ..raise(1.0) };
-        assert_eq!(play(policy, &[1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), ".....^.v");
+        assert_eq!(play(policy, &[1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]), ".....^v.");
     }
 
     #[test]

@@ -18,6 +18,6 @@ pub mod wire;
 
 pub use self::book::{AlertBook, AlertCounts};
 pub use self::command::{Action, Command, CommandError, ParseError};
-pub use self::record::{AlertRecord, AlertState, Cause, Transition};
+pub use self::record::{AlertRecord, AlertState, Cause, Latest, Transition};
 pub use self::spec::{AlertKind, AlertSpec};
 pub use self::text::{UnknownPlaceholder, check_template};

@@ -102,9 +102,18 @@ pub struct AlertRecord {
     pub seq: u64,
     /// Verdicts up to here have been judged.
     pub evaluated_to: Timestamp,
+    /// Of the verdict that ends there.
+    pub latest: Latest,
     /// False while the raise stands behind a shelf and nobody has been told.
     pub announced: bool,
     pub memory: Memory,
+}
+
+/// The last verdict that was judged, whatever it said.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latest {
+    pub score: f64,
+    pub evidence: Evidence,
 }
 
 /// An alert changed. The record is to be stored and its messages put into the outbox, in one

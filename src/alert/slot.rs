@@ -2,7 +2,7 @@
 
 use super::command::{Action, Command, CommandError};
 use super::evaluate::{Decision, Edge, Memory};
-use super::record::{AlertRecord, AlertState, Cause, Transition, alert_id};
+use super::record::{AlertRecord, AlertState, Cause, Latest, Transition, alert_id};
 use super::text::Fields;
 use super::{AlertSpec, number};
 use crate::time::Timestamp;
@@ -23,8 +23,8 @@ pub(super) struct Slot {
     asset: String,
     memory: Memory,
     evaluated_to: Timestamp,
-    /// Of the last verdict, for a shelf that is put up while all is well.
-    latest: Option<(f64, Evidence)>,
+    /// For a shelf that is put up while all is well.
+    latest: Option<Latest>,
     record: Option<AlertRecord>,
     /// Just read from the store: verdicts may be missing between it and the next.
     restored: bool,
@@ -54,7 +54,7 @@ impl Slot {
             asset: asset.to_owned(),
             memory,
             evaluated_to: record.evaluated_to,
-            latest: Some((record.score, record.evidence)),
+            latest: Some(record.latest),
             record: Some(record),
             restored: true,
         }
@@ -90,7 +90,7 @@ impl Slot {
     pub(super) fn judge(&mut self, about: About<'_>, verdict: &Verdict) -> Option<Transition> {
         let end = verdict.evidence.end;
         self.evaluated_to = end;
-        self.latest = Some((verdict.score, verdict.evidence));
+        self.latest = Some(latest(verdict));
         match self.memory.judge(about.decision, verdict.score, end)? {
             Edge::Up => Some(self.raise(about, verdict)),
             Edge::Down => self.lower(about, verdict),
@@ -155,7 +155,7 @@ impl Slot {
 
     fn raise(&mut self, about: About<'_>, verdict: &Verdict) -> Transition {
         let previous = self.state();
-        let mut record = self.draft(about, verdict.evidence.end, verdict.score, verdict.evidence);
+        let mut record = self.draft(about, verdict.evidence.end, latest(verdict));
         record.raised_at = Some(verdict.evidence.end);
         record.label.clone_from(&verdict.label);
         record.model.clone_from(&verdict.model);
@@ -231,8 +231,8 @@ impl Slot {
     /// Makes sure that there is a record to shelve.
     fn shelve(&mut self, about: About<'_>, now: Timestamp) -> Result<(), CommandError> {
         if self.state() == AlertState::Normal {
-            let (score, evidence) = self.latest.ok_or(CommandError::Unknown("shelve"))?;
-            let mut record = self.draft(about, now, score, evidence);
+            let latest = self.latest.ok_or(CommandError::Unknown("shelve"))?;
+            let mut record = self.draft(about, now, latest);
             record.text = format!("{}: {} is shelved.", self.asset, about.spec.name);
             self.record = Some(record);
         }
@@ -240,13 +240,8 @@ impl Slot {
     }
 
     /// A new record with a new id, in the state normal. The count of transitions goes on.
-    fn draft(
-        &self,
-        about: About<'_>,
-        at: Timestamp,
-        score: f64,
-        evidence: Evidence,
-    ) -> AlertRecord {
+    fn draft(&self, about: About<'_>, at: Timestamp, latest: Latest) -> AlertRecord {
+        let latest = told(latest);
         let About { site, spec, decision } = about;
         AlertRecord {
             alert_id: alert_id(site, &self.asset, &spec.name, at),
@@ -263,14 +258,15 @@ impl Slot {
             shelved_until: None,
             shelved_by: None,
             comment: None,
-            score: number::score(score),
+            score: latest.score,
             threshold: number::value(decision.raise),
             label: None,
-            evidence: number::evidence(evidence),
+            evidence: latest.evidence,
             model: None,
             contributions: Vec::new(),
             seq: self.record.as_ref().map_or(0, |record| record.seq),
             evaluated_to: self.evaluated_to,
+            latest,
             announced: true,
             memory: Memory::default(),
         }
@@ -289,6 +285,7 @@ impl Slot {
         record.state = state;
         record.seq += u64::from(cause != Cause::Suppressed);
         record.evaluated_to = self.evaluated_to;
+        record.latest = self.latest.map_or(record.latest, told);
         record.memory = self.memory.clone();
         Transition {
             record: record.clone(),
@@ -298,4 +295,12 @@ impl Slot {
             finished: state == AlertState::Normal,
         }
     }
+}
+
+fn latest(verdict: &Verdict) -> Latest {
+    Latest { score: verdict.score, evidence: verdict.evidence }
+}
+
+fn told(latest: Latest) -> Latest {
+    Latest { score: number::score(latest.score), evidence: number::evidence(latest.evidence) }
 }
