@@ -14,7 +14,7 @@ use crate::tag::TagId;
 use crate::time::Timestamp;
 
 /// Readings of a tag that a redelivery is compared with.
-pub const REMEMBERED: usize = 64;
+pub const REMEMBERED: u32 = 64;
 /// 2000-01-01T00:00:00Z: an earlier time is a clock that was never set.
 const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
 const NO_RULE: u32 = u32::MAX;
@@ -58,7 +58,8 @@ pub struct InspectionCounts {
 #[derive(Debug)]
 pub struct Inspector {
     settings: Vec<(NamePattern, NamePattern, Plausible)>,
-    future: Duration,
+    /// Nanoseconds.
+    future: i64,
     tracks: Vec<Track>,
     counts: InspectionCounts,
 }
@@ -81,7 +82,7 @@ impl Inspector {
         };
         Self {
             settings: settings.into_iter().map(plausible).collect(),
-            future,
+            future: i64::try_from(future.as_nanos()).unwrap_or(i64::MAX),
             tracks: Vec::new(),
             counts: InspectionCounts::default(),
         }
@@ -98,7 +99,9 @@ impl Inspector {
 
     #[inline]
     pub fn inspect(&mut self, sample: &mut Sample, now: Timestamp) -> Inspection {
-        if sample.time < EARLIEST || sample.time > now.saturating_add(self.future) {
+        if sample.time < EARLIEST
+            || sample.time.as_nanos().saturating_sub(self.future) > now.as_nanos()
+        {
             self.counts.bad_time += 1;
             return Inspection::BadTime;
         }
@@ -219,7 +222,7 @@ impl Track {
             Some(place) => *place = reading,
             None => self.readings.push(reading),
         }
-        self.next = (self.next + 1) % REMEMBERED as u32;
+        self.next = (self.next + 1) % REMEMBERED;
     }
 }
 
@@ -325,7 +328,7 @@ mod tests {
     #[test]
     fn the_memory_ends_after_its_last_reading() {
         let mut inspector = inspector();
-        for millis in 0..=(REMEMBERED as i64) {
+        for millis in 0..=(i64::from(REMEMBERED)) {
             assert_eq!(inspector.inspect(&mut at(millis, 7.0), NOW), Inspection::Accept);
         }
         assert_eq!(inspector.inspect(&mut at(1, 7.0), NOW), Inspection::Duplicate);
@@ -353,8 +356,9 @@ mod tests {
         }
         let begin = std::time::Instant::now();
         for round in 0..rounds {
+            let reading = at(round, round as f64 % 200.0);
             for tag in 0..tags {
-                let mut sample = Sample { tag: TagId(tag), ..at(round, round as f64 % 200.0) };
+                let mut sample = Sample { tag: TagId(tag), ..reading };
                 let _accepted = std::hint::black_box(inspector.inspect(&mut sample, NOW));
                 std::hint::black_box(sample);
             }

@@ -1,5 +1,7 @@
 //! The alert book from outside: every transition, and what a restart must not change.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::time::Duration;
 
 use andon::alert::{
@@ -246,7 +248,7 @@ fn an_alert_whose_prediction_is_gone_is_withdrawn() {
     let mut shop = Shop::new(policy());
     let raised = shop.score(1, 0.9).unwrap();
     let mut book = AlertBook::new("plant7", Vec::new());
-    book.restore(ASSET, "press-3", raised.record.clone());
+    book.restore(ASSET, "press-3", raised.record);
     let gone = book.withdraw(at(50));
     assert_eq!(summary(&gone[0]), (Active, Cause::Withdrawn, Normal, true));
     assert_eq!((gone[0].record.seq, gone[0].record.cleared_at), (2, Some(at(50))));
@@ -355,12 +357,14 @@ fn restart(policy: AlertPolicy, stored: &[Transition], past: &[Step]) -> AlertBo
         }
     }
     for (second, step) in (1..).zip(past) {
-        if let Step::Score(asset, score) = *step {
-            let now = at(past.len() as i64);
-            let again =
-                book.apply(&verdict(AssetId(asset), second, score), &name(asset), now);
-            assert_eq!(again, None, "nothing is told twice");
-        }
+        let (asset, second, score) = match *step {
+            Step::Score(asset, score) => (asset, second, score),
+            Step::Again(asset) => (asset, 0, 0.99),
+            Step::Ask(..) => continue,
+        };
+        let now = at(past.len() as i64);
+        let again = book.apply(&verdict(AssetId(asset), second, score), &name(asset), now);
+        assert_eq!(again, None, "nothing is told twice");
     }
     book
 }
@@ -424,7 +428,7 @@ proptest! {
                 prop_assert_eq!(&actual, &expected);
             }
             stored.extend(expected);
-            if book.is_none() && second as usize == cut {
+            if book.is_none() && usize::try_from(second) == Ok(cut) {
                 book = Some(restart(policy.clone(), &stored, &steps[..cut]));
             }
         }

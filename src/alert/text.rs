@@ -131,12 +131,12 @@ fn expand(template: &str, mut fill: impl FnMut(&str) -> Option<String>) -> Strin
 mod tests {
     use super::*;
 
-    fn sentence(kind: AlertKind, template: Option<&str>) -> String {
+    fn sentence(kind: &AlertKind, template: Option<&str>) -> String {
         let contributions = [Contribution { tag: "current".into(), value: Some(12.5), share: 0.4 }];
         Fields {
             asset: "press-3",
             prediction: "wear",
-            kind: &kind,
+            kind,
             score: 95.25,
             threshold: 80.0,
             contributions: &contributions,
@@ -152,7 +152,7 @@ mod tests {
     fn templates_are_filled_in() {
         let template = "{asset} {prediction}: {tag} {score}/{threshold} {?} {";
         assert_eq!(
-            sentence(AlertKind::Prediction, Some(template)),
+            sentence(&AlertKind::Prediction, Some(template)),
             "press-3 wear: current 95.25/80 {?} {"
         );
         assert_eq!(check_template("{asset} {tag} { {}"), Err(UnknownPlaceholder(" {".into())));
@@ -163,16 +163,16 @@ mod tests {
     #[test]
     fn default_sentences_say_what_is_wrong() {
         assert_eq!(
-            sentence(AlertKind::Prediction, None),
+            sentence(&AlertKind::Prediction, None),
             "press-3: wear says 95.25, limit 80, mostly because of current (12.5)."
         );
-        assert_eq!(sentence(rule(RuleKind::Above), None), "press-3: pressure is 95.25, above 80.");
+        assert_eq!(sentence(&rule(RuleKind::Above), None), "press-3: pressure is 95.25, above 80.");
         assert_eq!(
-            sentence(rule(RuleKind::Flat), None),
+            sentence(&rule(RuleKind::Flat), None),
             "press-3: pressure has not changed for 1m 35s."
         );
         assert_eq!(
-            sentence(rule(RuleKind::Silent), None),
+            sentence(&rule(RuleKind::Silent), None),
             "press-3: pressure has not reported for 1m 35s."
         );
     }

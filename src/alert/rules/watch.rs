@@ -233,7 +233,7 @@ impl Flat {
         }
         let flat = time.since(stretch.start);
         let is_beyond = flat >= self.span;
-        (is_beyond || stretch.has_begun).then(|| Finding {
+        (is_beyond || stretch.has_begun).then_some(Finding {
             score: flat.as_secs_f64(),
             start: stretch.start,
             end: time,
