@@ -20,7 +20,12 @@ const RETRY: Duration = Duration::from_millis(200);
 type Flights = JoinSet<(Outgoing, Result<(), PublishError>)>;
 
 /// Delivers until `token` is cancelled, and then until the outbox is empty or the link is down.
-pub async fn run(store: Store, publisher: Publisher, meters: Arc<Meters>, token: CancellationToken) {
+pub async fn run(
+    store: Store,
+    publisher: Publisher,
+    meters: Arc<Meters>,
+    token: CancellationToken,
+) {
     let mut changed = store.outbox_changed();
     let mut link = publisher.link();
     let mut courier = Courier { store, publisher, meters, after: 0, lost: false };

@@ -76,12 +76,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await
         .context("the store does not open")?;
-    let sinks = Sinks {
-        registry: &registry,
-        ledger: &ledger,
-        batches: &batches,
-        quarantine: &quarantine,
-    };
+    let sinks =
+        Sinks { registry: &registry, ledger: &ledger, batches: &batches, quarantine: &quarantine };
     let sources = sources::build(&settings, &sinks)?;
     drop(quarantine);
     let egress = match &settings.publish {
@@ -123,7 +119,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         let reporter = status::Reporter { overview: overview.clone(), publisher, wire, every };
         let publisher = reporter.publisher.clone();
         stages.spawn(Phase::Link, "publisher", |token| task.run(token));
-        stages.spawn(Phase::Delivery, "deliver", |token| deliver::run(store, publisher, meters, token));
+        stages.spawn(Phase::Delivery, "deliver", |token| {
+            deliver::run(store, publisher, meters, token)
+        });
         stages.spawn(Phase::Delivery, "status", |token| reporter.run(token));
     }
     if let Some(listener) = listener {
@@ -132,11 +130,12 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     }
     for source in sources {
         match source {
-            Source::Mqtt(ingest, _) if std::env::var_os("ANDON_THREAD").is_some() => {
+            Source::Mqtt(ingest, _) => {
                 stages.spawn(Phase::Source, "mqtt", |token| ingest.run_on_thread(token));
             }
-            Source::Mqtt(ingest, _) => stages.spawn(Phase::Source, "mqtt", |token| ingest.run(token)),
-            Source::Modbus(poller) => stages.spawn(Phase::Source, "modbus", |token| poller.run(token)),
+            Source::Modbus(poller) => {
+                stages.spawn(Phase::Source, "modbus", |token| poller.run(token))
+            }
         }
     }
     Ok(Running { overview, http, feed: batches, registry, stages })
@@ -175,7 +174,8 @@ fn egress(
     commands: mpsc::Sender<CommandMessage>,
 ) -> anyhow::Result<Egress> {
     let wire = Wire { prefix: publish.prefix.clone(), site: settings.site.name.clone() };
-    let broker = settings.broker.get(&publish.broker).context("`publish.broker` names no broker")?;
+    let broker =
+        settings.broker.get(&publish.broker).context("`publish.broker` names no broker")?;
     let (publisher, task) = mqtt::connect(
         PublisherSettings {
             broker_name: publish.broker.clone(),

@@ -56,8 +56,12 @@ impl Default for Stages {
 
 impl Stages {
     /// Starts a stage; its future gets the token that asks it to end.
-    pub fn spawn<F, O>(&mut self, phase: Phase, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
-    where
+    pub fn spawn<F, O>(
+        &mut self,
+        phase: Phase,
+        name: &'static str,
+        run: impl FnOnce(CancellationToken) -> F,
+    ) where
         F: Future<Output = O> + Send + 'static,
         O: Outcome,
     {
@@ -126,7 +130,9 @@ mod tests {
     async fn phases_end_in_order_and_the_first_error_is_kept() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut stages = Stages::default();
-        for (phase, name) in [(Phase::Store, "store"), (Phase::Source, "source"), (Phase::Link, "link")] {
+        for (phase, name) in
+            [(Phase::Store, "store"), (Phase::Source, "source"), (Phase::Link, "link")]
+        {
             let order = Arc::clone(&order);
             stages.spawn(phase, name, |token| async move {
                 token.cancelled().await;

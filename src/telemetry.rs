@@ -95,7 +95,6 @@ impl Meters {
     pub fn alerts(&self) -> AlertCounts {
         *self.alerts.lock().expect(UNPOISONED)
     }
-
 }
 
 const UNPOISONED: &str = "no code panics while it holds a meter";
@@ -174,13 +173,21 @@ impl Collector for Overview {
 impl Overview {
     fn encode_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
         let totals = self.ledger.totals();
-        page.count("andon_samples_received", "Samples and unreadable payloads that came in", totals.received)?;
+        page.count(
+            "andon_samples_received",
+            "Samples and unreadable payloads that came in",
+            totals.received,
+        )?;
         page.count("andon_samples_stored", "Samples on disk", totals.stored)?;
         let rejected = totals.rejected.iter().map(|(reason, count)| (reason.as_str(), *count));
         page.counts("andon_samples_rejected", "Not stored because wrong", "reason", rejected)?;
         let shed = totals.shed.iter().map(|(reason, count)| (reason.as_str(), *count));
         page.counts("andon_samples_shed", "Given up because there was too much", "reason", shed)?;
-        page.gauge("andon_samples_in_flight", "Received and not yet settled", totals.in_flight as f64)
+        page.gauge(
+            "andon_samples_in_flight",
+            "Received and not yet settled",
+            totals.in_flight as f64,
+        )
     }
 
     fn encode_work(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -191,7 +198,12 @@ impl Overview {
         for (reason, count) in self.models.iter().flat_map(|stats| stats.snapshot().unfit) {
             *unfit.entry(reason).or_default() += count;
         }
-        page.counts("andon_windows_unfit", "Windows no model was asked about", "reason", unfit.into_iter())?;
+        page.counts(
+            "andon_windows_unfit",
+            "Windows no model was asked about",
+            "reason",
+            unfit.into_iter(),
+        )?;
         let late = meters.late_samples.load(Relaxed);
         page.count("andon_samples_late", "Stored, but too late for their windows", late)?;
         page.count("andon_alerts_raised", "Alerts raised", counts.alerts_raised)?;
@@ -199,7 +211,11 @@ impl Overview {
         page.count("andon_alert_messages_published", "Confirmed by the broker", counts.published)?;
         let refused = meters.refused.load(Relaxed);
         page.count("andon_alert_messages_refused", "Refused by the broker: dead letters", refused)?;
-        page.gauge("andon_publishing", "1 while the alert broker is connected", f64::from(u8::from(self.publishing())))
+        page.gauge(
+            "andon_publishing",
+            "1 while the alert broker is connected",
+            f64::from(u8::from(self.publishing())),
+        )
     }
 
     fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -213,7 +229,12 @@ impl Overview {
             "source",
             each(|source| u64::from(source.connected)),
         )?;
-        page.counts("andon_source_messages", "Messages or answers", "source", each(|s| s.messages))?;
+        page.counts(
+            "andon_source_messages",
+            "Messages or answers",
+            "source",
+            each(|s| s.messages),
+        )?;
         page.counts("andon_source_errors", "Errors of the source", "source", each(|s| s.errors))?;
         page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))
     }
@@ -234,23 +255,70 @@ impl Overview {
         };
         page.counts("andon_inferences", "Frames answered", "model", each(|s| s.inferences))?;
         page.counts("andon_inference_batches", "Runs of the model", "model", each(|s| s.batches))?;
-        page.counts("andon_frames_replaced", "Frames given up for newer ones", "model", each(|s| s.replaced))?;
-        page.counts("andon_verdicts_unhealthy", "Answers that were no number or implausible", "model", each(|s| s.unhealthy))?;
-        page.gauges("andon_frames_waiting", "Frames that wait for the model", "model", each(|s| s.queued as u64))
+        page.counts(
+            "andon_frames_replaced",
+            "Frames given up for newer ones",
+            "model",
+            each(|s| s.replaced),
+        )?;
+        page.counts(
+            "andon_verdicts_unhealthy",
+            "Answers that were no number or implausible",
+            "model",
+            each(|s| s.unhealthy),
+        )?;
+        page.gauges(
+            "andon_frames_waiting",
+            "Frames that wait for the model",
+            "model",
+            each(|s| s.queued as u64),
+        )
     }
 
     fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {
         let store = self.store.stats();
         page.count("andon_commits", "Commits of the buffer", store.commits)?;
-        page.count("andon_commits_failed", "Commits that failed and were tried again", store.failed_commits)?;
-        page.count("andon_blocks_damaged", "Blocks that could not be read back", store.damaged_blocks)?;
-        page.gauge("andon_commit_seconds_max", "Slowest commit since the start", store.commit_seconds_max)?;
-        page.gauge("andon_buffer_bytes", "The database with its WAL", (store.db_bytes + store.wal_bytes) as f64)?;
+        page.count(
+            "andon_commits_failed",
+            "Commits that failed and were tried again",
+            store.failed_commits,
+        )?;
+        page.count(
+            "andon_blocks_damaged",
+            "Blocks that could not be read back",
+            store.damaged_blocks,
+        )?;
+        page.gauge(
+            "andon_commit_seconds_max",
+            "Slowest commit since the start",
+            store.commit_seconds_max,
+        )?;
+        page.gauge(
+            "andon_buffer_bytes",
+            "The database with its WAL",
+            (store.db_bytes + store.wal_bytes) as f64,
+        )?;
         page.gauge("andon_wal_bytes", "The WAL alone", store.wal_bytes as f64)?;
-        page.gauge("andon_store_queue_samples", "Samples that wait for their commit", store.queue_samples as f64)?;
-        page.gauge("andon_outbox_messages", "Alert messages not yet confirmed", store.outbox as f64)?;
-        page.gauge("andon_dead_letters", "Alert messages the broker refuses", store.dead_letters as f64)?;
-        page.gauge("andon_disk_failing", "1 while the last commit failed", f64::from(u8::from(store.disk_failing)))
+        page.gauge(
+            "andon_store_queue_samples",
+            "Samples that wait for their commit",
+            store.queue_samples as f64,
+        )?;
+        page.gauge(
+            "andon_outbox_messages",
+            "Alert messages not yet confirmed",
+            store.outbox as f64,
+        )?;
+        page.gauge(
+            "andon_dead_letters",
+            "Alert messages the broker refuses",
+            store.dead_letters as f64,
+        )?;
+        page.gauge(
+            "andon_disk_failing",
+            "1 while the last commit failed",
+            f64::from(u8::from(store.disk_failing)),
+        )
     }
 
     /// What the retained status message says.

@@ -208,7 +208,11 @@ impl Watch {
             self.know(sample.tag);
             let mut sample = *sample;
             let _known = self.inspector.inspect(&mut sample, received);
-            self.observe(&sample, received);
+            let _late = self.windower.insert(&sample, received);
+            // Rules see the past at its own time, or old silences would look like new readings.
+            self.rules.observe(&sample, sample.time, &mut self.ruled);
+            self.judge_rules(sample.time);
+            self.ask_models();
         }
     }
 
@@ -281,12 +285,13 @@ impl Watch {
     }
 
     fn obey(&mut self, message: &CommandMessage, now: Timestamp) {
-        let outcome = Command::parse(&message.body)
-            .map_err(|error| error.to_string())
-            .and_then(|command| {
+        let outcome =
+            Command::parse(&message.body).map_err(|error| error.to_string()).and_then(|command| {
                 let prediction = self.prediction_id(&decode_level(&message.prediction))?;
                 let asset = self.registry.intern_asset(&decode_level(&message.asset));
-                self.book.command(asset, prediction, command, now).map_err(|error| error.to_string())
+                self.book
+                    .command(asset, prediction, command, now)
+                    .map_err(|error| error.to_string())
             });
         match outcome {
             Ok(Some(transition)) => self.commit(&transition),
@@ -367,18 +372,17 @@ impl Watch {
 
     /// A rule on a named asset must notice silence even if the asset never speaks.
     fn expect_named(&mut self, now: Timestamp) {
-        let expected: Vec<(String, String)> = self
-            .rules
-            .expected()
-            .map(|(asset, tag)| (asset.to_owned(), tag.to_owned()))
-            .collect();
+        let expected: Vec<(String, String)> =
+            self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
         for (asset, tag) in expected {
             match self.registry.intern(&asset, &tag) {
                 Ok(id) => {
                     self.know(id);
                     self.rules.expect(id, now);
                 }
-                Err(full) => tracing::error!(asset, tag, error = %full, "A silence rule has no tag."),
+                Err(full) => {
+                    tracing::error!(asset, tag, error = %full, "A silence rule has no tag.")
+                }
             }
         }
     }

@@ -9,7 +9,18 @@ const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &["alert", "backoff", "decode", "explain", "feature", "frame", "quality", "window"],
     &["config", "http", "modbus", "model", "mqtt", "store"],
-    &["cli", "deliver", "demo", "lifecycle", "pipeline", "sources", "stages", "status", "telemetry", "watch"],
+    &[
+        "cli",
+        "deliver",
+        "demo",
+        "lifecycle",
+        "pipeline",
+        "sources",
+        "stages",
+        "status",
+        "telemetry",
+        "watch",
+    ],
 ];
 const ADAPTERS: usize = 2;
 
@@ -27,7 +38,10 @@ fn imports_go_strictly_downward() {
         let text = fs::read_to_string(&file).expect("readable source");
         for (line, import) in imports(&text) {
             let Some(target) = layer_of(&import) else {
-                wrong.push(format!("{}:{line}: crate::{import} stands in no layer", inside.display()));
+                wrong.push(format!(
+                    "{}:{line}: crate::{import} stands in no layer",
+                    inside.display()
+                ));
                 continue;
             };
             let sibling = import != module && target == layer && layer == ADAPTERS;
@@ -75,7 +89,8 @@ fn imports(text: &str) -> Vec<(usize, String)> {
                 continue;
             }
             let rest = &code[at + "crate::".len()..];
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if !name.is_empty() {
                 found.push((line + 1, name));
             }

@@ -276,13 +276,12 @@ async fn a_restart_keeps_tags_states_marks_and_outbox_numbers() {
     bench.store.commit_change(change("b", Some("2"), &["y"])).await.unwrap();
     bench.store.commit_change(change("a", Some("3"), &[])).await.unwrap();
     bench.store.commit_change(change("b", None, &[])).await.unwrap();
-    let mark =
-        |secs| WindowMark {
-            asset: "press-1".into(),
-            prediction: "wear".into(),
-            start: at(secs - 1),
-            end: at(secs),
-        };
+    let mark = |secs| WindowMark {
+        asset: "press-1".into(),
+        prediction: "wear".into(),
+        start: at(secs - 1),
+        end: at(secs),
+    };
     bench.store.save_marks(vec![mark(1)]).await;
     bench.store.save_marks(vec![mark(2)]).await;
     bench.stop().await;

@@ -75,7 +75,9 @@ impl Usage {
 impl Daemon {
     /// Starts `andon run` with `config` plus a store and an HTTP port of its own.
     pub(crate) fn start(config: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir_in(std::env::var_os("ANDON_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from))?;
+        let folder = tempfile::tempdir_in(
+            std::env::var_os("ANDON_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
+        )?;
         let http = free_port()?;
         let mut text = config.to_owned();
         let database = folder.path().join("andon.db");
@@ -157,7 +159,10 @@ impl Daemon {
 
     fn get(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+        stream.write_all(
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )?;
         let mut answer = String::new();
         BufReader::new(stream).read_to_string(&mut answer)?;
         Ok(answer)
@@ -225,4 +230,3 @@ fn until(limit: Duration, mut holds: impl FnMut() -> bool) -> anyhow::Result<()>
     }
     Ok(())
 }
-

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    Connect, Filter, Packet, PubAck, Publish, Subscribe,
-};
+use rumqttc::v5::mqttbytes::v5::{Connect, Filter, Packet, PubAck, Publish, Subscribe};
 
 /// Packets handed to the socket in one write when nothing paces the load.
 const BURST: usize = 64;
@@ -96,7 +94,10 @@ impl Load {
             }
             Payload::Number { topics } => {
                 let topic = number as usize % topics;
-                (format!("plant/asset-{}/t{}", topic / 10, topic % 10), format!("{:.2}", noise.next()))
+                (
+                    format!("plant/asset-{}/t{}", topic / 10, topic % 10),
+                    format!("{:.2}", noise.next()),
+                )
             }
         };
         let qos = if self.qos == 1 { QoS::AtLeastOnce } else { QoS::AtMostOnce };
@@ -189,7 +190,8 @@ impl Latencies {
 fn connect(port: u16, id: &str) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_nodelay(true)?;
-    let connect = Connect { client_id: id.into(), keep_alive: 0, clean_start: true, properties: None };
+    let connect =
+        Connect { client_id: id.into(), keep_alive: 0, clean_start: true, properties: None };
     let mut out = BytesMut::new();
     connect.write(&None, &None, &mut out).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     stream.write_all(&out)?;
@@ -224,7 +226,10 @@ struct Noise(u64);
 impl Noise {
     fn next(&mut self) -> f64 {
         let mut uniform = || {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 11) as f64 / (1u64 << 53) as f64
         };
         (0..4).map(|_| uniform()).sum::<f64>() * 1.73 - 3.46

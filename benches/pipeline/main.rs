@@ -46,7 +46,8 @@ fn main() -> anyhow::Result<()> {
 /// Prints one figure.
 pub(crate) fn figure(scenario: &str, name: &str, value: f64, unit: &str) {
     let value = (value * 1e4).round() / 1e4;
-    let line = serde_json::json!({ "scenario": scenario, "figure": name, "value": value, "unit": unit });
+    let line =
+        serde_json::json!({ "scenario": scenario, "figure": name, "value": value, "unit": unit });
     println!("{line}");
 }
 

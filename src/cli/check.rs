@@ -40,9 +40,11 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
     let mut found = request_plans(&loaded);
     let models = model::load(&loaded.settings);
     if let Err(errors) = &models {
-        found.extend(errors.iter().map(|error| {
-            loaded.source.error(&place(error, &loaded.settings), error.to_string())
-        }));
+        found.extend(
+            errors.iter().map(|error| {
+                loaded.source.error(&place(error, &loaded.settings), error.to_string())
+            }),
+        );
     }
     match (models, Diagnostics::new(found)) {
         (Ok(models), None) => Ok(Some(Plan { settings: loaded.settings, models })),

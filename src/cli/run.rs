@@ -11,9 +11,6 @@ use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
 use crate::pipeline::{self, Plan, Running};
 use crate::settings::LogSettings;
 
-/// Threads of the async runtime. The work is one main loop and its adapters; models have their own.
-const WORKERS: usize = 2;
-
 pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
     let Some(plan) = check::plan(config)? else {
         return Ok(ExitCode::FAILURE);
@@ -22,9 +19,10 @@ pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(serve(plan))
 }
 
+/// One thread for the main loop and its adapters: a hop between threads costs more than the
+/// work. Ingest, the models and SQLite have threads of their own.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::env::var("ANDON_WORKERS").ok().and_then(|w| w.parse().ok()).unwrap_or(WORKERS))
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the async runtime does not start")
@@ -36,10 +34,8 @@ async fn serve(plan: Plan) -> anyhow::Result<ExitCode> {
     let addresses = running.http.map_or_else(String::new, |http| format!("http://{http}"));
     tracing::info!(http = addresses, "Andon is running.");
     lifecycle::ready("running");
-    let watchdog = tokio::spawn(lifecycle::watchdog(
-        Arc::clone(&running.overview.meters),
-        running.token(),
-    ));
+    let watchdog =
+        tokio::spawn(lifecycle::watchdog(Arc::clone(&running.overview.meters), running.token()));
     let code = until_stopped(running, &mut signals).await;
     watchdog.abort();
     Ok(code)

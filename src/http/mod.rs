@@ -53,7 +53,10 @@ pub async fn serve(listener: TcpListener, pages: Pages, token: CancellationToken
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .route("/healthz", get(|State(pages): State<Pages>| async move { answer((pages.healthy)()) }))
+        .route(
+            "/healthz",
+            get(|State(pages): State<Pages>| async move { answer((pages.healthy)()) }),
+        )
         .route("/readyz", get(|State(pages): State<Pages>| async move { answer((pages.ready)()) }))
         .with_state(pages);
     let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());

@@ -19,4 +19,6 @@ mod wire;
 pub use self::address::{Address, AddressError};
 pub use self::dialer::BrokerError;
 pub use self::ingest::{Ingest, IngestError, IngestParts};
-pub use self::publisher::{Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, connect};
+pub use self::publisher::{
+    Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, connect,
+};

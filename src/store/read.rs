@@ -155,10 +155,11 @@ pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, 
 }
 
 pub(super) async fn marks(readers: &SqlitePool) -> Result<Vec<WindowMark>> {
-    let rows: Vec<(String, String, i64, i64)> =
-        sqlx::query_as("SELECT asset, prediction, started, ended FROM mark ORDER BY asset, prediction")
-            .fetch_all(readers)
-            .await?;
+    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT asset, prediction, started, ended FROM mark ORDER BY asset, prediction",
+    )
+    .fetch_all(readers)
+    .await?;
     let mark = |(asset, prediction, start, end)| WindowMark {
         asset,
         prediction,

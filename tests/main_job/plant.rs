@@ -155,7 +155,8 @@ pub(crate) struct Daemon(Running);
 
 impl Daemon {
     pub(crate) async fn start(plant: &Plant) -> Self {
-        let loaded = config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
+        let loaded =
+            config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
         let Ok(models) = model::load(&loaded.settings) else { panic!("no model is named") };
         let running = pipeline::start(Plan { settings: loaded.settings, models }).await;
         let daemon = Self(running.expect("the daemon starts"));
@@ -171,7 +172,8 @@ impl Daemon {
     pub(crate) async fn get(&self, path: &str) -> String {
         let address = self.0.http.expect("HTTP is on");
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
