@@ -15,7 +15,7 @@ use crate::settings::{Settings, Subscription};
 use crate::tag::Registry;
 
 pub enum Source {
-    Mqtt(Ingest, Arc<SourceHealth>),
+    Mqtt(Box<Ingest>, Arc<SourceHealth>),
     Modbus(Poller),
 }
 
@@ -58,7 +58,8 @@ pub fn build(settings: &Settings, sinks: &Sinks<'_>) -> anyhow::Result<Vec<Sourc
             batches: sinks.batches.clone(),
             quarantine: sinks.quarantine.clone(),
         });
-        sources.push(Source::Mqtt(ingest.context("an MQTT source cannot be built")?, health));
+        let ingest = Box::new(ingest.context("an MQTT source cannot be built")?);
+        sources.push(Source::Mqtt(ingest, health));
     }
     for devices in modbus::group(&settings.modbus) {
         let health = devices

@@ -1,5 +1,7 @@
 //! The buffer on real files: what is recorded comes back, in the promised order and no sooner.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -4,6 +4,13 @@
 //! release binary beside this one and ONNX Runtime (`make bench` sees to both). Everything
 //! runs on loopback and stops by itself.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark reads the clock and prints figures"
+)]
+
 mod daemon;
 mod load;
 mod modbus;

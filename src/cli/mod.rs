@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+#![expect(clippy::print_stdout, reason = "commands answer on standard output")]
+
 mod check;
 #[cfg(feature = "demo")]
 mod demo;

@@ -62,10 +62,7 @@ pub fn load_text(
     if let Some(refusal) = refuse_whole(&source, text) {
         return Err(Diagnostics::of(refusal));
     }
-    let document = match document::parse(text, &mut source) {
-        Ok(document) => document,
-        Err(errors) => return Err(errors),
-    };
+    let document = document::parse(text, &mut source)?;
     let (layers, mut found) = environment::layers(environment, &mut source);
     let merged = document::merge(document, layers, &source, &mut found);
     let typed = peel::deserialise(merged, &source);

@@ -24,9 +24,9 @@ impl Plant {
             history: 1,
         };
         let mut windower = Windower::new(vec![spec]);
-        for (id, name) in ["pressure", "force", "noise"].into_iter().enumerate() {
+        for (id, name) in (0..).zip(["pressure", "force", "noise"]) {
             windower.attach(
-                TagId(id as u32),
+                TagId(id),
                 &TagInfo { asset: AssetId(0), asset_name: "press-1".into(), name: name.into() },
             );
         }
@@ -191,9 +191,9 @@ proptest! {
         let sorted: Vec<i64> = times.iter().copied().collect();
         let mut shuffled: Vec<(i64, i64)> = sorted
             .iter()
-            .enumerate()
-            .map(|(at, secs)| {
-                let noise = seed.rotate_left(at as u32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+            .zip(0u32..)
+            .map(|(secs, at)| {
+                let noise = seed.rotate_left(at).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
                 (secs + (noise as i64) % lateness, *secs)
             })
             .collect();

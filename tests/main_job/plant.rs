@@ -141,9 +141,9 @@ async fn listen(broker: SocketAddr, filter: &str) -> (AsyncClient, mpsc::Receive
 async fn subscribed(events: &mut EventLoop) {
     let confirmed = async {
         loop {
-            match events.poll().await.expect("the broker is there") {
-                Event::Incoming(Packet::SubAck(_)) => return,
-                _ => {}
+            let event = events.poll().await.expect("the broker is there");
+            if matches!(event, Event::Incoming(Packet::SubAck(_))) {
+                return;
             }
         }
     };

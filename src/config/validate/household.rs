@@ -59,7 +59,7 @@ fn check_tag(check: &mut Check<'_>, at: &str, tag: &TagSettings) {
     names::pattern(check, &path::child(at, "asset"), "the asset", &tag.asset);
     names::tag(check, &path::child(at, "name"), &tag.name);
     if let Some([low, high]) = tag.range
-        && !(low < high)
+        && low.partial_cmp(&high) != Some(std::cmp::Ordering::Less)
     {
         let message = if low > high {
             format!("the range begins at {low:?} and ends below it, at {high:?}")
