@@ -119,7 +119,7 @@ fn a_unit_that_is_lost_is_news_once_and_rests() {
     let now = Instant::now();
     let mut unit = unit(3, now);
     assert!(unit.lost(now, false));
-    assert!(unit.ready_at() >= now + 200 * MILLI);
+    assert!(unit.ready_at() >= now + 100 * MILLI);
     assert!(unit.gap(Timestamp::from_secs(1)).iter().all(|sample| sample.value.is_nan()));
     assert!(!unit.lost(unit.ready_at(), false));
     let ready = unit.ready_at();
