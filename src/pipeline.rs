@@ -54,6 +54,8 @@ pub struct Running {
     /// A way in for samples that come from no wire: tests, benchmarks, replay.
     pub feed: mpsc::Sender<Batch>,
     pub registry: Arc<Registry>,
+    /// Kept, so that the quarantine's stage waits even where no source writes to it.
+    quarantine: mpsc::Sender<Quarantined>,
     stages: Stages,
 }
 
@@ -79,7 +81,6 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let sinks =
         Sinks { registry: &registry, ledger: &ledger, batches: &batches, quarantine: &quarantine };
     let sources = sources::build(&settings, &sinks)?;
-    drop(quarantine);
     let egress = match &settings.publish {
         Some(publish) => Some(egress(&settings, publish, commands)?),
         None => None,
@@ -138,7 +139,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
             }
         }
     }
-    Ok(Running { overview, http, feed: batches, registry, stages })
+    Ok(Running { overview, http, feed: batches, registry, quarantine, stages })
 }
 
 impl Running {
@@ -154,8 +155,8 @@ impl Running {
 
     /// Drains: everything that came in is committed, and delivered while the broker is there.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self { feed, stages, .. } = self;
-        drop(feed);
+        let Self { feed, quarantine, stages, .. } = self;
+        drop((feed, quarantine));
         stages.stop().await
     }
 }

@@ -239,6 +239,9 @@ impl Watch {
                 self.observe(sample, received);
             }
         }
+        if self.windower.begun() {
+            self.save_marks().await;
+        }
     }
 
     fn observe(&mut self, sample: &Sample, received: Timestamp) {

@@ -35,7 +35,8 @@ pub struct Mark {
     pub prediction: PredictionId,
     /// Samples from here on have to be fed again.
     pub start: Timestamp,
-    /// A window ended here; the next one to close is the one after it.
+    /// A window ended here; the next one to close is the one after it. [`Timestamp::MIN`] while
+    /// none has.
     pub end: Timestamp,
 }
 
@@ -48,8 +49,9 @@ pub struct Windower {
     by_key: BTreeMap<(AssetId, PredictionId), usize>,
     /// By tag id: which column of which series it feeds.
     slots: Vec<Vec<Slot>>,
-    resumed: BTreeMap<(AssetId, PredictionId), Timestamp>,
+    resumed: BTreeMap<(AssetId, PredictionId), Mark>,
     ready: VecDeque<Window>,
+    begun: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,8 @@ struct Series {
     prediction: PredictionId,
     kind: Kind,
     arrived: Timestamp,
+    /// Of the earliest sample, until a window has closed.
+    first: Option<Timestamp>,
     /// Starts and ends of the last windows, oldest first.
     past: VecDeque<(Timestamp, Timestamp)>,
     history: usize,
@@ -84,6 +88,7 @@ impl Windower {
             slots: Vec::new(),
             resumed: BTreeMap::new(),
             ready: VecDeque::new(),
+            begun: false,
         }
     }
 
@@ -109,9 +114,9 @@ impl Windower {
 
     /// Takes up the phase of an earlier life. Call it before the samples are fed again.
     pub fn resume(&mut self, mark: Mark) {
-        self.resumed.insert((mark.asset, mark.prediction), mark.end);
+        self.resumed.insert((mark.asset, mark.prediction), mark);
         if let Some(at) = self.by_key.get(&(mark.asset, mark.prediction)) {
-            self.series[*at].resume(mark.end);
+            self.series[*at].resume(mark);
         }
     }
 
@@ -125,6 +130,7 @@ impl Windower {
         for slot in slots {
             let series = &mut self.series[slot.series];
             series.arrived = series.arrived.max(arrived);
+            self.begun |= series.begin(sample.time);
             admission = admission.or(series.insert(slot.column, point));
             let reached = series.newest();
             series.close(reached, &mut self.ready);
@@ -151,9 +157,15 @@ impl Windower {
         self.ready.pop_front()
     }
 
+    /// Whether an asset has begun to speak since this was last asked: its mark is new.
+    pub fn begun(&mut self) -> bool {
+        std::mem::take(&mut self.begun)
+    }
+
     pub fn marks(&self) -> Vec<Mark> {
         let mark = |series: &Series| {
-            let (start, end) = *series.past.front()?;
+            let begun = series.first.map(|first| (first, Timestamp::MIN));
+            let (start, end) = series.past.front().copied().or(begun)?;
             Some(Mark { asset: series.asset, prediction: series.prediction, start, end })
         };
         self.series.iter().filter_map(mark).collect()
@@ -166,8 +178,8 @@ impl Windower {
             return *at;
         }
         let mut series = Series::new(asset, spec);
-        if let Some(end) = self.resumed.get(&key) {
-            series.resume(*end);
+        if let Some(mark) = self.resumed.get(&key) {
+            series.resume(*mark);
         }
         self.series.push(series);
         self.by_key.insert(key, self.series.len() - 1);
@@ -198,15 +210,29 @@ impl Series {
             prediction: spec.prediction,
             kind,
             arrived: Timestamp::MIN,
+            first: None,
             past: VecDeque::new(),
             history: spec.history.max(1),
         }
     }
 
-    fn resume(&mut self, end: Timestamp) {
+    /// Notes the first sample; whether this is it.
+    fn begin(&mut self, time: Timestamp) -> bool {
+        let earlier = self.first.is_none_or(|first| time < first);
+        if self.past.is_empty() && earlier {
+            return self.first.replace(time).is_none();
+        }
+        false
+    }
+
+    fn resume(&mut self, mark: Mark) {
+        if mark.end == Timestamp::MIN {
+            return;
+        }
+        self.past.push_back((mark.start, mark.end));
         match &mut self.kind {
-            Kind::Spans(spans) => spans.resume(end),
-            Kind::Counts(counts) => counts.resume(end),
+            Kind::Spans(spans) => spans.resume(mark.end),
+            Kind::Counts(counts) => counts.resume(mark.end),
         }
     }
 

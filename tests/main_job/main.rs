@@ -129,5 +129,20 @@ async fn metrics_and_health_are_served() {
     daemon.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_with_modbus_alone_keeps_running() {
+    let plant = Plant::new("").await;
+    plant.rewrite(|text| {
+        let (before, rest) = text.split_once("[[mqtt]]").expect("a subscription");
+        let (_, after) = rest.split_once("[store]").expect("a store");
+        let device = "[[modbus]]\nasset = \"press-1\"\naddress = \"tcp://127.0.0.1:9\"\n\
+                      register = [{ tag = \"pressure\", address = \"holding:0\" }]\n";
+        format!("{before}{device}[store]{after}")
+    });
+    let mut daemon = Daemon::start_unready(&plant).await;
+    assert_eq!(daemon.failed_within(Duration::from_millis(300)).await, None);
+    daemon.stop().await;
+}
+
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -59,6 +59,12 @@ listen = "127.0.0.1:0"
         self.folder.path().join("andon.toml")
     }
 
+    /// Changes the configuration before the daemon reads it.
+    pub(crate) fn rewrite(&self, change: impl FnOnce(&str) -> String) {
+        let text = std::fs::read_to_string(self.config()).expect("a configuration");
+        std::fs::write(self.config(), change(&text)).expect("writable");
+    }
+
     /// A reading at `second` of the test's event time.
     pub(crate) async fn send(&self, asset: &str, second: i64, values: &[(&str, f64)]) {
         let values: serde_json::Map<String, Value> =
@@ -155,11 +161,7 @@ pub(crate) struct Daemon(Running);
 
 impl Daemon {
     pub(crate) async fn start(plant: &Plant) -> Self {
-        let loaded =
-            config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
-        let Ok(models) = model::load(&loaded.settings) else { panic!("no model is named") };
-        let running = pipeline::start(Plan { settings: loaded.settings, models }).await;
-        let daemon = Self(running.expect("the daemon starts"));
+        let daemon = Self::start_unready(plant).await;
         let ready = async {
             while daemon.0.overview.ready().is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -167,6 +169,20 @@ impl Daemon {
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the daemon gets ready");
         daemon
+    }
+
+    /// Started, whether or not its peers are there.
+    pub(crate) async fn start_unready(plant: &Plant) -> Self {
+        let loaded =
+            config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
+        let Ok(models) = model::load(&loaded.settings) else { panic!("no model is named") };
+        let running = pipeline::start(Plan { settings: loaded.settings, models }).await;
+        Self(running.expect("the daemon starts"))
+    }
+
+    /// The stage that ended by itself, if one does.
+    pub(crate) async fn failed_within(&mut self, time: Duration) -> Option<&'static str> {
+        tokio::time::timeout(time, self.0.failed()).await.ok()
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {

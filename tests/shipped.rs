@@ -1,0 +1,66 @@
+//! The files that come along are right: the example configuration, the unit, the models.
+
+use std::path::{Path, PathBuf};
+
+use andon::settings::Settings;
+use andon::{config, model};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_example_configuration_loads_without_a_warning() {
+    let file = root().join("config/andon.toml");
+    let loaded = config::load(&file, std::iter::empty());
+    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert!(!loaded.settings.prediction.is_empty() && !loaded.settings.rule.is_empty());
+}
+
+#[test]
+fn the_readme_s_first_configuration_loads() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let text = block.expect("the README shows a configuration");
+    if let Err(errors) = config::load_text("README.md", text, std::iter::empty()) {
+        panic!("{errors}");
+    }
+}
+
+#[test]
+fn every_shipped_model_keeps_what_its_card_claims() {
+    let models = root().join("models");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&models).expect("a model repository").flatten() {
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["machine-failure", "spindle-anomaly"]);
+    let mut text = format!("[runtime]\nmodels = {:?}\n", models);
+    for name in &names {
+        text += &format!("[[prediction]]\nname = {name:?}\nmodel = {name:?}\nassets = [\"*\"]\n");
+        for file in ["1.0.0/README.md", "train.py"] {
+            assert!(models.join(name).join(file).exists(), "{name}/{file} is missing");
+        }
+    }
+    let settings: Settings = toml::from_str(&text).expect("valid settings");
+    // Cards against graphs, hashes, and the golden pairs of the training library.
+    if let Err(errors) = model::check_only(&settings) {
+        panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    }
+}
+
+#[test]
+fn the_unit_runs_what_the_command_line_offers() {
+    let unit = std::fs::read_to_string(root().join("systemd/andon.service")).expect("a unit");
+    let lines: Vec<&str> = unit.lines().collect();
+    assert!(lines.contains(&"Type=notify"));
+    assert!(lines.contains(&"ExecStartPre=/usr/bin/andon check --config /etc/andon/andon.toml"));
+    assert!(lines.contains(&"ExecStart=/usr/bin/andon run --config /etc/andon/andon.toml"));
+    let store = Settings::default().store.path;
+    assert_eq!(store.parent(), Some(Path::new("/var/lib/andon")), "StateDirectory=andon");
+    assert!(lines.contains(&"StateDirectory=andon"));
+}
