@@ -39,7 +39,7 @@ fn every_shipped_model_keeps_what_its_card_claims() {
     }
     names.sort();
     assert_eq!(names, ["machine-failure", "spindle-anomaly"]);
-    let mut text = format!("[runtime]\nmodels = {:?}\n", models);
+    let mut text = format!("[runtime]\nmodels = {models:?}\n");
     for name in &names {
         text += &format!("[[prediction]]\nname = {name:?}\nmodel = {name:?}\nassets = [\"*\"]\n");
         for file in ["1.0.0/README.md", "train.py"] {
