@@ -30,8 +30,8 @@ demo: runtime build ## Watch a simulated plant fail, and Andon say so (FOR=60s f
 .PHONY: test
 test: runtime ## Run every test
 ifneq ($(NEXTEST),)
+	cargo test --locked --doc --quiet
 	cargo nextest run --locked --no-fail-fast
-	cargo test --locked --doc
 else
 	cargo test --locked --no-fail-fast
 endif

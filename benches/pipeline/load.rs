@@ -221,10 +221,10 @@ impl Packets {
 }
 
 /// Roughly normal, seeded.
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         let mut uniform = || {
             self.0 = self
                 .0

@@ -12,6 +12,7 @@
 )]
 
 mod daemon;
+mod feed;
 mod load;
 mod modbus;
 
@@ -37,6 +38,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("number-10k", || number_paced("number-10k", 10_000)),
     ("number-flood", || number_paced("number-flood", usize::MAX)),
     ("modbus-20x50-10hz", modbus::run),
+    ("feed", feed::run),
 ];
 
 fn main() -> anyhow::Result<()> {
