@@ -108,9 +108,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         wire: egress.as_ref().map(|egress| egress.wire.clone()),
         publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
     };
-    let feeds = Feeds { batches: batches_out, verdicts: verdicts_out, commands: commands_out };
+    let mut feeds = Feeds { batches: batches_out, verdicts: verdicts_out, commands: commands_out };
     let mut watch = Watch::new(watch);
-    watch.restore().await.context("the buffer cannot be read back")?;
+    watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;
 
     let mut stages = Stages::default();
     stages.spawn(Phase::Store, "store", |token| writer.run(token));

@@ -67,6 +67,11 @@ impl Registry {
         self.write().intern_asset(asset)
     }
 
+    /// The id of `asset` if it is known.
+    pub fn lookup_asset(&self, asset: &str) -> Option<AssetId> {
+        self.read().asset_ids.get(asset).copied()
+    }
+
     pub fn tag(&self, id: TagId) -> Option<TagInfo> {
         self.read().tags.get(id.0 as usize).cloned()
     }

@@ -89,6 +89,11 @@ impl ModelStats {
         self.replaced.fetch_add(1, Relaxed);
     }
 
+    /// Frames that wait for the model.
+    pub fn waiting(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
     pub(super) fn queued(&self, length: usize) {
         self.queued.store(length, Relaxed);
     }

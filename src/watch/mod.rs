@@ -4,6 +4,8 @@
 //! the clock. It never waits for the disk or the network, except to hold back sources while
 //! the store's queue is full.
 
+mod restore;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, AlertRecord, AlertSpec, Cause, Command, Transition};
+use crate::alert::{AlertBook, AlertSpec, Cause, Command, Transition};
 use crate::asset::AssetId;
-use crate::frame::{self, FrameSpec, Scratch};
+use crate::frame::{self, Frame, FrameSpec, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
@@ -131,51 +133,6 @@ impl Watch {
         }
     }
 
-    /// Puts alerts, windows and rules back to where the last life left them.
-    pub async fn restore(&mut self) -> anyhow::Result<()> {
-        self.know_all();
-        for (key, state) in self.store.alert_states().await? {
-            match serde_json::from_str::<AlertRecord>(&state) {
-                Ok(record) => {
-                    let asset = self.registry.intern_asset(&key.asset);
-                    self.book.restore(asset, &key.asset, record);
-                }
-                Err(error) => tracing::error!(
-                    asset = key.asset,
-                    prediction = key.prediction,
-                    %error,
-                    "A stored alert cannot be read; it starts anew."
-                ),
-            }
-        }
-        for transition in self.book.withdraw(Timestamp::now()) {
-            self.commit(&transition);
-        }
-        self.meters.set_alerts(self.book.counts());
-        self.rebuild_windows().await?;
-        let now = Timestamp::now();
-        self.rules.resume(now);
-        self.expect_named(now);
-        Ok(())
-    }
-
-    async fn rebuild_windows(&mut self) -> anyhow::Result<()> {
-        let marks = self.store.load_marks().await?;
-        let Some(from) = marks.iter().map(|mark| mark.start).min() else {
-            return Ok(());
-        };
-        for WindowMark { asset, prediction, start, end } in marks {
-            let asset = self.registry.intern_asset(&asset);
-            if let Ok(prediction) = self.prediction_id(&prediction) {
-                self.windower.resume(Mark { asset, prediction, start, end });
-            }
-        }
-        let store = self.store.clone();
-        let fed = store.scan(from, |samples, received| self.rebuild(&samples, received)).await?;
-        tracing::info!(samples = fed, from = %from, "The windows are rebuilt from the buffer.");
-        Ok(())
-    }
-
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
@@ -201,19 +158,6 @@ impl Watch {
             }
         }
         self.finish(feeds.verdicts).await;
-    }
-
-    fn rebuild(&mut self, samples: &[Sample], received: Timestamp) {
-        for sample in samples {
-            self.know(sample.tag);
-            let mut sample = *sample;
-            let _known = self.inspector.inspect(&mut sample, received);
-            let _late = self.windower.insert(&sample, received);
-            // Rules see the past at its own time, or old silences would look like new readings.
-            self.rules.observe(&sample, sample.time, &mut self.ruled);
-            self.judge_rules(sample.time);
-            self.ask_models();
-        }
     }
 
     async fn take_in(&mut self, mut batch: Batch) {
@@ -256,13 +200,20 @@ impl Watch {
     }
 
     fn ask_models(&mut self) {
-        while let Some(window) = self.windower.poll() {
+        while let Some(frame) = self.next_frame() {
+            let model = &self.predictions[usize::from(frame.prediction.0)].model;
+            let _counted_by_the_model = model.submit(frame);
+        }
+    }
+
+    /// The frame of the next closed window that is fit to be looked at.
+    fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let window = self.windower.poll()?;
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
             match frame::build(&bound.spec, &window, &mut self.scratch) {
-                Ok(frame) => {
-                    let _counted_by_the_model = bound.model.submit(frame);
-                }
+                Ok(frame) => return Some(frame),
                 Err(unfit) => bound.model.stats().unfit(&unfit),
             }
         }
@@ -291,7 +242,11 @@ impl Watch {
         let outcome =
             Command::parse(&message.body).map_err(|error| error.to_string()).and_then(|command| {
                 let prediction = self.prediction_id(&decode_level(&message.prediction))?;
-                let asset = self.registry.intern_asset(&decode_level(&message.asset));
+                let name = decode_level(&message.asset);
+                let asset = self
+                    .registry
+                    .lookup_asset(&name)
+                    .ok_or_else(|| format!("there is no asset `{name}`"))?;
                 self.book
                     .command(asset, prediction, command, now)
                     .map_err(|error| error.to_string())
@@ -370,23 +325,6 @@ impl Watch {
             self.rules.attach(id, info.asset, &info.asset_name, &info.name);
             self.known_assets.insert(info.asset, info.asset_name);
             self.known_tags = id.0 + 1;
-        }
-    }
-
-    /// A rule on a named asset must notice silence even if the asset never speaks.
-    fn expect_named(&mut self, now: Timestamp) {
-        let expected: Vec<(String, String)> =
-            self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
-        for (asset, tag) in expected {
-            match self.registry.intern(&asset, &tag) {
-                Ok(id) => {
-                    self.know(id);
-                    self.rules.expect(id, now);
-                }
-                Err(full) => {
-                    tracing::error!(asset, tag, error = %full, "A silence rule has no tag.")
-                }
-            }
         }
     }
 

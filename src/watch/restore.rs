@@ -1,0 +1,131 @@
+//! After a start: alerts, windows and rules back to where the last life left them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{TICK, Watch};
+use crate::alert::AlertRecord;
+use crate::frame::Frame;
+use crate::sample::Sample;
+use crate::store::WindowMark;
+use crate::time::Timestamp;
+use crate::verdict::Verdict;
+use crate::window::Mark;
+
+/// Frames that wait for a model while the windows are rebuilt; from 256 on it would replace some.
+const FRAMES_AHEAD: usize = 128;
+/// An asset whose windows stand so far behind the others' of the same prediction has been silent:
+/// the buffer is not read back that far for it.
+const SILENT_FOR: Duration = Duration::from_secs(3600);
+impl Watch {
+    /// Puts alerts, windows and rules back to where the last life left them.
+    pub async fn restore(&mut self, verdicts: &mut mpsc::Receiver<Verdict>) -> anyhow::Result<()> {
+        self.know_all();
+        for (key, state) in self.store.alert_states().await? {
+            match serde_json::from_str::<AlertRecord>(&state) {
+                Ok(record) => {
+                    let asset = self.registry.intern_asset(&key.asset);
+                    self.book.restore(asset, &key.asset, record);
+                }
+                Err(error) => tracing::error!(
+                    asset = key.asset,
+                    prediction = key.prediction,
+                    %error,
+                    "A stored alert cannot be read; it starts anew."
+                ),
+            }
+        }
+        for transition in self.book.withdraw(Timestamp::now()) {
+            self.commit(&transition);
+        }
+        self.meters.set_alerts(self.book.counts());
+        let frames = self.rebuild_windows().await?;
+        self.ask_again(frames, verdicts).await;
+        let now = Timestamp::now();
+        self.rules.resume(now);
+        self.expect_named(now);
+        Ok(())
+    }
+
+    /// Feeds the stored samples to the windows; gives the frames of those that close.
+    async fn rebuild_windows(&mut self) -> anyhow::Result<Vec<Frame>> {
+        let marks = recent(self.store.load_marks().await?);
+        let Some(from) = marks.iter().map(|mark| mark.start).min() else {
+            return Ok(Vec::new());
+        };
+        for WindowMark { asset, prediction, start, end } in marks {
+            let asset = self.registry.intern_asset(&asset);
+            if let Ok(prediction) = self.prediction_id(&prediction) {
+                self.windower.resume(Mark { asset, prediction, start, end });
+            }
+        }
+        let store = self.store.clone();
+        let mut frames = Vec::new();
+        let rebuild =
+            |samples: Vec<Sample>, received| self.rebuild(&samples, received, &mut frames);
+        let fed = store.scan(from, rebuild).await?;
+        tracing::info!(samples = fed, from = %from, "The windows are rebuilt from the buffer.");
+        Ok(frames)
+    }
+
+    /// Shows the models what the last life may have seen already: in order, and every frame.
+    async fn ask_again(&mut self, frames: Vec<Frame>, verdicts: &mut mpsc::Receiver<Verdict>) {
+        for frame in frames {
+            let model = self.predictions[usize::from(frame.prediction.0)].model.clone();
+            while model.stats().waiting() >= FRAMES_AHEAD {
+                if let Ok(Some(verdict)) = tokio::time::timeout(TICK, verdicts.recv()).await {
+                    self.judge(&verdict, Timestamp::now());
+                }
+            }
+            let _room_was_waited_for = model.submit(frame);
+            while let Ok(verdict) = verdicts.try_recv() {
+                self.judge(&verdict, Timestamp::now());
+            }
+        }
+    }
+
+    fn rebuild(&mut self, samples: &[Sample], received: Timestamp, frames: &mut Vec<Frame>) {
+        for sample in samples {
+            self.know(sample.tag);
+            let mut sample = *sample;
+            let _known = self.inspector.inspect(&mut sample, received);
+            let _late = self.windower.insert(&sample, received);
+            // Rules see the past at its own time, or old silences would look like new readings.
+            self.rules.observe(&sample, sample.time, &mut self.ruled);
+            self.judge_rules(sample.time);
+            while let Some(frame) = self.next_frame() {
+                frames.push(frame);
+            }
+        }
+    }
+
+    /// A rule on a named asset must notice silence even if the asset never speaks.
+    fn expect_named(&mut self, now: Timestamp) {
+        let expected: Vec<(String, String)> =
+            self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
+        for (asset, tag) in expected {
+            match self.registry.intern(&asset, &tag) {
+                Ok(id) => {
+                    self.know(id);
+                    self.rules.expect(id, now);
+                }
+                Err(full) => {
+                    tracing::error!(asset, tag, error = %full, "A silence rule has no tag.")
+                }
+            }
+        }
+    }
+}
+
+/// The marks of the assets that were speaking when the last life ended.
+fn recent(marks: Vec<WindowMark>) -> Vec<WindowMark> {
+    let mut newest: BTreeMap<String, Timestamp> = BTreeMap::new();
+    for mark in &marks {
+        let start = newest.entry(mark.prediction.clone()).or_insert(mark.start);
+        *start = mark.start.max(*start);
+    }
+    let speaking = |mark: &WindowMark| newest[&mark.prediction].since(mark.start) <= SILENT_FOR;
+    marks.into_iter().filter(speaking).collect()
+}
