@@ -65,17 +65,19 @@ def registers(row):
 
 
 class Mill:
-    """A Modbus TCP device that shows the next row at each poll, and the last one for ever."""
+    """A Modbus TCP device that shows the first row until told to run, then the next one at each
+    poll, and the last one for ever."""
 
     def __init__(self, rows):
         self.port = rig.free_port()
         self.polls = 0
+        self.running = False
         pages = [registers(row) for row in rows]
 
         async def next_row(_function, _start, address, _count, current, _set_values):
             if address == 0:
                 current[:REGISTERS] = pages[min(self.polls, len(pages) - 1)]
-                self.polls += 1
+                self.polls += self.running
 
         async def serve(stop):
             device = SimDevice(1, [SimData(0, values=[0] * REGISTERS, datatype=DataType.REGISTERS)], action=next_row)
@@ -156,6 +158,9 @@ models = "{rig.ROOT / 'models'}"
 listen = "{{http}}"
 """)).start()
 
+    # Verdicts are not kept for a broker that is not there yet: the daemon is ready, so it is.
+    rig.wait_for("a verdict on the first row", lambda: seen.bodies(VERDICTS))
+    mill.running = True
     # The last row's verdict comes again and again once all rows were shown.
     rig.wait_for("a verdict on the last row",
                  lambda: any(abs(b["data"]["score"] - expected[-1]) <= TOLERANCE for b in seen.bodies(VERDICTS)), 60)
