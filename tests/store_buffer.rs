@@ -1,6 +1,6 @@
 //! The buffer on real files: what is recorded comes back, in the promised order and no sooner.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,6 +273,9 @@ async fn a_restart_keeps_tags_states_marks_and_outbox_numbers() {
     let bench = Bench::start(&settings).await;
     let names = ["pressure", "temperature", "speed"];
     let ids = names.map(|name| bench.registry.intern("press-1", name).unwrap());
+    for number in 0..600 {
+        bench.registry.intern("odd", &format!("\u{0}'\"{number}")).unwrap();
+    }
     bench.record(batch(vec![Sample::new(ids[2], at(1), 3.0)])).await;
     bench.store.commit_change(change("a", Some("1"), &["x"])).await.unwrap();
     bench.store.commit_change(change("b", Some("2"), &["y"])).await.unwrap();
@@ -290,7 +293,8 @@ async fn a_restart_keeps_tags_states_marks_and_outbox_numbers() {
 
     let bench = Bench::start(&settings).await;
     assert_eq!(names.map(|name| bench.registry.lookup("press-1", name).unwrap()), ids);
-    assert_eq!(bench.registry.intern("press-2", "pressure"), Ok(TagId(3)));
+    assert_eq!(bench.registry.intern("press-2", "pressure"), Ok(TagId(603)));
+    assert_eq!(bench.registry.lookup("odd", "\u{0}'\"599"), Some(TagId(602)));
     let states = bench.store.alert_states().await.unwrap();
     assert_eq!(states, [(change("a", None, &[]).key, "3".to_owned())]);
     assert_eq!(bench.store.load_marks().await.unwrap(), [mark(2)]);

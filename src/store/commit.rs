@@ -17,6 +17,9 @@ const DEAD_LETTERS_KEPT: i64 = 10_000;
 /// Scripts up to this many statements have few shapes and are kept prepared.
 const PREPARED_STATEMENTS: usize = 8;
 
+/// SQLite takes 32,766 values a statement.
+const ROWS_A_STATEMENT: usize = 256;
+
 /// A block on its way, numbered.
 pub(super) struct NewBlock {
     pub(super) id: i64,
@@ -33,16 +36,18 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn tags(&mut self, tags: &[(TagId, TagInfo)]) {
-        if tags.is_empty() {
-            return;
+        for tags in tags.chunks(ROWS_A_STATEMENT) {
+            self.rows(
+                "INSERT OR REPLACE INTO tag (id, asset, name) VALUES ",
+                "(?, ?, ?)",
+                tags.len(),
+            );
+            for (id, tag) in tags {
+                self.bind(i64::from(id.0));
+                self.bind(tag.asset_name.to_string());
+                self.bind(tag.name.to_string());
+            }
         }
-        let rows: Vec<_> =
-            tags.iter().map(|(id, tag)| json!([id.0, &*tag.asset_name, &*tag.name])).collect();
-        self.statement(
-            "INSERT OR IGNORE INTO tag (id, asset, name) \
-             SELECT value->>0, value->>1, value->>2 FROM json_each(?);",
-        );
-        self.bind(json!(rows).to_string());
     }
 
     pub(super) fn block(&mut self, block: NewBlock) {
@@ -137,19 +142,19 @@ impl Script {
             );
             self.bind(QUARANTINE_KEPT);
         }
-        if !chores.marks.is_empty() {
-            let rows: Vec<_> = chores
-                .marks
-                .iter()
-                .map(|((asset, prediction), (start, end))| {
-                    json!([asset, prediction, start.as_nanos(), end.as_nanos()])
-                })
-                .collect();
-            self.statement(
-                "INSERT OR REPLACE INTO mark (asset, prediction, started, ended) \
-                 SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?);",
+        let marks: Vec<_> = chores.marks.iter().collect();
+        for marks in marks.chunks(ROWS_A_STATEMENT) {
+            self.rows(
+                "INSERT OR REPLACE INTO mark (asset, prediction, started, ended) VALUES ",
+                "(?, ?, ?, ?)",
+                marks.len(),
             );
-            self.bind(json!(rows).to_string());
+            for ((asset, prediction), (start, end)) in marks {
+                self.bind(asset.clone());
+                self.bind(prediction.clone());
+                self.bind(start.as_nanos());
+                self.bind(end.as_nanos());
+            }
         }
     }
 
@@ -161,6 +166,12 @@ impl Script {
             .execute(writer)
             .await?;
         Ok(())
+    }
+
+    /// A statement with `count` rows of three values.
+    fn rows(&mut self, insert: &str, row: &str, count: usize) {
+        let rows = vec![row; count].join(", ");
+        self.statement(&format!("{insert}{rows};"));
     }
 
     fn statement(&mut self, sql: &str) {

@@ -108,12 +108,12 @@ impl Store {
         let now = Instant::now();
         let (offer, displaced) = self.shared.queue().offer(batch, now);
         if !displaced.is_empty() {
-            self.shared.shed(displaced, Shed::Disk);
+            self.shared.shed(&displaced, Shed::Disk);
         }
         match offer {
             Offer::Queued { wake: true } => self.shared.wake.notify_one(),
             Offer::Queued { wake: false } => {}
-            Offer::Refused(batch, reason) => self.shared.shed(vec![batch], reason),
+            Offer::Refused(batch, reason) => self.shared.shed(&[batch], reason),
             Offer::Full(batch) => return Some(batch),
         }
         None

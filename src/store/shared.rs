@@ -92,8 +92,7 @@ impl Shared {
         }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "dropped receipts tell the sources")]
-    pub(super) fn shed(&self, batches: Vec<Batch>, reason: Shed) {
+    pub(super) fn shed(&self, batches: &[Batch], reason: Shed) {
         let samples: usize = batches.iter().map(|batch| batch.samples.len()).sum();
         self.ledger.shed(reason, samples as u64);
     }

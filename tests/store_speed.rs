@@ -1,0 +1,182 @@
+//! Measurements of the buffer, not tests: `cargo test --release --test store_speed -- --ignored
+//! --nocapture --test-threads 1`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use andon::ledger::Ledger;
+use andon::sample::{Batch, Sample};
+use andon::settings::StoreSettings;
+use andon::store::{AlertChange, AlertKey, Store};
+use andon::tag::{Registry, TagId};
+use andon::time::Timestamp;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const TAGS: u32 = 1000;
+
+fn noise(index: u64) -> f64 {
+    let mixed = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// One message of ten tags; values have two decimals.
+fn message(number: u64, now: Timestamp) -> Batch {
+    let asset = u32::try_from(number % 100).unwrap();
+    let time = Timestamp::from_millis(now.as_millis());
+    let samples = (0..10).map(|tag| {
+        let value = f64::from(tag) * 7.0 + noise(number * 10 + u64::from(tag)) * 4.0;
+        Sample::new(TagId(asset * 10 + tag), time, (value * 100.0).round() / 100.0)
+    });
+    Batch {
+        samples: Arc::new(samples.collect()),
+        received: now,
+        messages: 0,
+        receipt: None,
+        stale: false,
+    }
+}
+
+/// (user + system CPU seconds, bytes given to the block layer) of this process.
+fn used() -> (f64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    let written =
+        io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap().parse().unwrap();
+    (ticks / 100.0, written)
+}
+
+async fn open(folder: &TempDir) -> (Store, CancellationToken, tokio::task::JoinHandle<()>) {
+    let settings =
+        StoreSettings { path: folder.path().join("andon.db"), ..StoreSettings::default() };
+    let registry = Arc::new(Registry::new(TAGS as usize));
+    let (store, writer) =
+        Store::open(&settings, Arc::clone(&registry), Arc::new(Ledger::default())).await.unwrap();
+    for tag in 0..TAGS {
+        registry.intern(&format!("asset-{}", tag / 10), &format!("t{}", tag % 10)).unwrap();
+    }
+    let token = CancellationToken::new();
+    let run = token.clone();
+    let writer = tokio::spawn(async move { writer.run(run).await.unwrap() });
+    (store, token, writer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn bytes_and_cpu_at_20_000_samples_a_second() {
+    let folder = TempDir::new_in(".").unwrap();
+    let (store, token, writer) = open(&folder).await;
+    let (cpu, bytes) = used();
+    let start = Instant::now();
+    let mut number = 0u64;
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while start.elapsed() < Duration::from_secs(60) {
+        ticks.tick().await;
+        let due = u64::try_from(start.elapsed().as_millis()).unwrap() * 2;
+        while number < due {
+            store.record(message(number, Timestamp::now())).await;
+            number += 1;
+        }
+    }
+    token.cancel();
+    writer.await.unwrap();
+    let (cpu, bytes) = (used().0 - cpu, used().1 - bytes);
+    let samples = number as f64 * 10.0;
+    let stats = store.stats();
+    println!(
+        "20k/s: {samples} samples, {:.2} bytes written a sample ({:.2} in blocks), {:.3} us CPU a \
+         sample (feed included), {} commits of {:.1} ms at most, {} checkpoints",
+        bytes as f64 / samples,
+        stats.block_bytes as f64 / samples,
+        cpu * 1e6 / samples,
+        stats.commits,
+        stats.commit_seconds_max * 1e3,
+        stats.checkpoints,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn cpu_a_sample_in_blocks_of_100_000() {
+    let folder = TempDir::new_in(".").unwrap();
+    let (store, token, writer) = open(&folder).await;
+    let base = Timestamp::now();
+    let messages = |round: u64| -> Vec<Batch> {
+        (0..100_000)
+            .map(|number| {
+                let shift = Duration::from_millis((round * 100_000 + number) / 10);
+                message(number, base.saturating_add(shift))
+            })
+            .collect()
+    };
+    let rounds: Vec<Vec<Batch>> = (0..5).map(messages).collect();
+    let (cpu, bytes) = used();
+    let start = Instant::now();
+    for round in rounds {
+        for batch in round {
+            store.record(batch).await;
+        }
+        while store.stats().queue_samples > 500_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    token.cancel();
+    writer.await.unwrap();
+    let took = start.elapsed().as_secs_f64();
+    let (cpu, bytes) = (used().0 - cpu, used().1 - bytes);
+    let stats = store.stats();
+    println!(
+        "feed: 5M samples in {took:.2} s, {:.3} us CPU and {:.2} bytes written a sample, {} commits",
+        cpu * 1e6 / 5e6,
+        bytes as f64 / 5e6,
+        stats.commits,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn time_to_commit_a_change() {
+    for folder in [TempDir::new_in(".").unwrap(), TempDir::new_in("/dev/shm").unwrap()] {
+        let (store, token, writer) = open(&folder).await;
+        for pending in [0u64, 100, 1000] {
+            let mut took = Vec::new();
+            for round in 0..200u64 {
+                for number in 0..pending {
+                    store.record(message(round * pending + number, Timestamp::now())).await;
+                }
+                let message = andon::message::Message {
+                    topic: "plant/press-1/alert/wear".into(),
+                    body: vec![b'x'; 600].into(),
+                    retain: true,
+                };
+                let change = AlertChange {
+                    key: AlertKey { asset: "press-1".into(), prediction: "wear".into() },
+                    state: Some("x".repeat(300)),
+                    messages: vec![message.clone(), message],
+                    at: Timestamp::now(),
+                };
+                let start = Instant::now();
+                let seqs = store.commit_change(change).await.unwrap();
+                took.push(start.elapsed());
+                store.delivered(seqs).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            took.sort_unstable();
+            println!(
+                "commit_change with {} samples pending on {}: median {:?}, p99 {:?}",
+                pending * 10,
+                folder.path().display(),
+                took[100],
+                took[197]
+            );
+        }
+        token.cancel();
+        writer.await.unwrap();
+    }
+}
