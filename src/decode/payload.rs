@@ -153,7 +153,10 @@ pub struct Decoders {
     decoders: Vec<Decoder>,
     registry: Arc<Registry>,
     future: Duration,
-    routes: HashMap<Box<[u8]>, (usize, Topic)>,
+    /// Places in `topics`.
+    routes: HashMap<Box<[u8]>, usize>,
+    /// Each with its decoder.
+    topics: Vec<(usize, Topic)>,
 }
 
 /// What the parts of a decoder work with while they read one message.
@@ -169,7 +172,7 @@ struct Scope<'a> {
 impl Decoders {
     /// `future`: how far ahead of the box's clock a sample may lie.
     pub fn new(decoders: Vec<Decoder>, registry: Arc<Registry>, future: Duration) -> Self {
-        Self { decoders, registry, future, routes: HashMap::new() }
+        Self { decoders, registry, future, routes: HashMap::new(), topics: Vec::new() }
     }
 
     /// The topic filters, in the order of the decoders.
@@ -185,18 +188,14 @@ impl Decoders {
         now: Timestamp,
         out: &mut Vec<Sample>,
     ) -> Decoded {
-        if !self.routes.contains_key(topic) {
-            let route = match self.route(topic) {
-                Ok(route) => route,
+        let place = match self.routes.get(topic) {
+            Some(place) => *place,
+            None => match self.route(topic) {
+                Ok(route) => self.remember(topic, route),
                 Err(detail) => return Decoded::refused(Rejection::UnknownTopic, detail),
-            };
-            if self.routes.len() >= TOPICS {
-                self.routes.clear();
-            }
-            self.routes.insert(Box::from(topic), route);
-        }
-        let (decoder, topic) =
-            self.routes.get_mut(topic).expect("the route was there or has just been put there");
+            },
+        };
+        let (decoder, topic) = &mut self.topics[place];
         let scope = Scope {
             registry: &self.registry,
             arrival: now,
@@ -210,6 +209,16 @@ impl Decoders {
             Plan::Number => packed::decode_number(scope, payload),
             Plan::Packed(plan) => packed::decode_array(plan, scope, payload),
         }
+    }
+
+    fn remember(&mut self, topic: &[u8], route: (usize, Topic)) -> usize {
+        if self.topics.len() >= TOPICS {
+            self.routes.clear();
+            self.topics.clear();
+        }
+        self.routes.insert(Box::from(topic), self.topics.len());
+        self.topics.push(route);
+        self.topics.len() - 1
     }
 
     fn route(&self, topic: &[u8]) -> Result<(usize, Topic), &'static str> {

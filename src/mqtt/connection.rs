@@ -138,8 +138,9 @@ impl Link {
                 count = writer.write_buf(&mut self.output), if !self.output.is_empty() => {
                     count?;
                 }
-                count = reader.read_buf(&mut self.input) => self.note_read(count?)?,
+                // Before the reading, or a flood would leave no time for the ping.
                 _ = self.quarters.tick() => self.watch()?,
+                count = reader.read_buf(&mut self.input) => self.note_read(count?)?,
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Pure. Packets are cut out of the stream here and not by the library, because it takes a
 //! DISCONNECT without properties, as mosquitto sends it, for an incomplete one and waits on.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, Connect, ConnectProperties, Disconnect, Filter, FixedHeader, LastWill, Login, Packet,
     PubAck, Publish, RetainForwardRule, SubAck, Subscribe,
@@ -84,6 +84,9 @@ pub(super) fn read(input: &mut BytesMut, max: u32) -> Result<Option<Incoming>, W
     }
     let first = input[0];
     let packet = input.split_to(whole).freeze();
+    if first >> 4 == 3 {
+        return message(first, packet, header_len).map(|message| Some(Incoming::Message(message)));
+    }
     let header = FixedHeader::new(first, header_len - 1, body_len);
     let body = packet.slice(header_len..);
     understand(header, first >> 4, packet, &body).map(Some)
@@ -91,14 +94,22 @@ pub(super) fn read(input: &mut BytesMut, max: u32) -> Result<Option<Incoming>, W
 
 /// Of the fixed header and of what follows it, once the header is there.
 fn lengths(input: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
-    let mut body = 0;
-    for (at, byte) in input.iter().skip(1).take(4).enumerate() {
-        body |= usize::from(byte & 0x7f) << (7 * at);
+    let Some(length) = input.get(1..) else {
+        return Ok(None);
+    };
+    Ok(varint(length)?.map(|(len, value)| (len + 1, value)))
+}
+
+/// The bytes and the value of the number at the front of `input`, once it is all there.
+fn varint(input: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
+    let mut value = 0;
+    for (at, byte) in input.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
-            return Ok(Some((at + 2, body)));
+            return Ok(Some((at + 1, value)));
         }
     }
-    if input.len() > 4 { Err(WireError::Length) } else { Ok(None) }
+    if input.len() >= 4 { Err(WireError::Length) } else { Ok(None) }
 }
 
 fn understand(
@@ -109,7 +120,6 @@ fn understand(
 ) -> Result<Incoming, WireError> {
     match kind {
         2 => welcome(header, packet, body),
-        3 => Ok(Incoming::Message(received(Publish::read(header, packet)?))),
         4 => {
             let [high, low, rest @ ..] = body else {
                 return Err(WireError::Length);
@@ -162,13 +172,24 @@ fn welcome(header: FixedHeader, packet: Bytes, body: &[u8]) -> Result<Incoming, 
     }))
 }
 
-fn received(publish: Publish) -> Received {
-    Received {
-        topic: publish.topic,
-        payload: publish.payload,
-        id: publish.pkid,
-        retained: publish.retain,
-    }
+/// A PUBLISH. Its properties say nothing that we need, and the library would copy each of them.
+fn message(first: u8, mut packet: Bytes, header_len: usize) -> Result<Received, WireError> {
+    let malformed = || WireError::Malformed(mqttbytes::Error::MalformedPacket);
+    let mut rest = &packet[header_len..];
+    let topic_len = usize::from(rest.try_get_u16().map_err(|_| malformed())?);
+    let topic_at = header_len + 2;
+    rest = rest.get(topic_len..).ok_or_else(malformed)?;
+    let id = match first >> 1 & 3 {
+        0 => 0,
+        1 => rest.try_get_u16().ok().filter(|id| *id != 0).ok_or_else(malformed)?,
+        _ => return Err(malformed()),
+    };
+    let (length_len, length) = varint(rest)?.ok_or_else(malformed)?;
+    rest = rest.get(length_len + length..).ok_or_else(malformed)?;
+    let payload_at = packet.len() - rest.len();
+    let topic = packet.slice(topic_at..topic_at + topic_len);
+    packet.advance(payload_at);
+    Ok(Received { topic, payload: packet, id, retained: first & 1 != 0 })
 }
 
 /// What the broker says itself, or the word of the standard (MQTT 5, 2.4).
@@ -326,6 +347,25 @@ mod tests {
     fn a_broker_of_mqtt_3_is_recognised() {
         let refused = read_all(&[0x20, 2, 0, 1]).unwrap().unwrap();
         assert!(matches!(refused, Incoming::Refused(why) if why.contains("MQTT 5")));
+    }
+
+    #[test]
+    fn properties_of_a_publish_are_passed_over() {
+        // Packet id 7, a user property "k" = "v", payload "5".
+        let bytes = [0x32, 14, 0, 1, b't', 0, 7, 7, 0x26, 0, 1, b'k', 0, 1, b'v', b'5'];
+        let Some(Incoming::Message(message)) = read_all(&bytes).unwrap() else {
+            panic!("not a message");
+        };
+        assert_eq!(
+            (&message.topic[..], &message.payload[..], message.id),
+            (&b"t"[..], &b"5"[..], 7)
+        );
+        let id_zero = [0x32, 6, 0, 1, b't', 0, 0, 0];
+        assert!(matches!(read_all(&id_zero), Err(WireError::Malformed(_))));
+        let qos_3 = [0x36, 6, 0, 1, b't', 0, 1, 0];
+        assert!(matches!(read_all(&qos_3), Err(WireError::Malformed(_))));
+        let properties_too_long = [0x30, 4, 0, 1, b't', 9];
+        assert!(matches!(read_all(&properties_too_long), Err(WireError::Malformed(_))));
     }
 
     #[test]

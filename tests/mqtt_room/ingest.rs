@@ -34,6 +34,29 @@ async fn a_puback_goes_out_only_after_the_receipt_is_settled_and_in_order() {
 }
 
 #[tokio::test]
+async fn poison_waits_for_its_turn_although_nothing_has_to_be_stored() {
+    let (script, port) = Scripted::bind().await;
+    let mut running = ingest(port);
+    let mut peer = script.subscribed().await;
+    let mut receipts = Vec::new();
+    for id in (1..=10).step_by(2) {
+        peer.publish(id, TOPIC, b"1").await;
+        receipts.push(running.batch().await.receipt.unwrap());
+        peer.publish(id + 1, TOPIC, b"poison").await;
+        let rejected = u64::from(id).div_ceil(2);
+        until("the poison", || running.ledger.totals().rejected_total() == rejected).await;
+    }
+    for receipt in receipts.drain(1..).rev() {
+        receipt.settle();
+    }
+    assert!(peer.says_nothing().await);
+    receipts.remove(0).settle();
+    for id in 1..=10 {
+        assert_eq!(peer.confirmed().await, id);
+    }
+}
+
+#[tokio::test]
 async fn the_session_is_asked_for_as_configured() {
     let (script, port) = Scripted::bind().await;
     let mut password = tempfile::NamedTempFile::new().unwrap();

@@ -4,23 +4,30 @@
 //! the time of arrival and get their real one at the end, so the time may stand after them.
 
 mod element;
+mod number;
 mod reading;
+mod shape;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use self::element::ElementSeed;
 use self::reading::{Reading, ReadingSeed};
+pub(super) use self::shape::Shape;
 use super::plan::JsonPlan;
-use super::time::TimeAt;
+use super::time::{EARLIEST, TimeAt};
 use super::{Decoded, Scope};
 use crate::ledger::Rejection;
 use crate::sample::Sample;
 use crate::tag::TagId;
 use crate::time::Timestamp;
 
-pub(super) fn decode(plan: &JsonPlan, scope: Scope<'_>, payload: &[u8]) -> Decoded {
+pub(super) fn decode(plan: &JsonPlan, mut scope: Scope<'_>, payload: &[u8]) -> Decoded {
     let first = scope.out.len();
+    if scope.read_as_last_time(plan, payload) {
+        scope.decoded.received = (scope.out.len() - first) as u64;
+        return scope.decoded;
+    }
     scope.topic.rewind();
     let mut walk = Walk { plan, scope, time: None, found: false, untimed: 0, key: String::new() };
     let mut json = serde_json::Deserializer::from_slice(payload);
@@ -29,7 +36,23 @@ pub(super) fn decode(plan: &JsonPlan, scope: Scope<'_>, payload: &[u8]) -> Decod
         walk.scope.out.truncate(first);
         return Decoded::refused(Rejection::Unreadable, format!("not the JSON expected: {error}"));
     }
-    walk.finish(first)
+    let decoded = walk.finish(first);
+    if decoded.fault.is_none() {
+        walk.scope.topic.note_shape(|topic| Shape::learn(plan, topic, payload));
+    }
+    decoded
+}
+
+impl Scope<'_> {
+    fn read_as_last_time(&mut self, plan: &JsonPlan, payload: &[u8]) -> bool {
+        let Some(shape) = &self.topic.shape else {
+            return false;
+        };
+        let latest = self.latest;
+        shape.read(plan.unit, self.arrival, payload, self.out, |time| {
+            EARLIEST <= time && time <= latest
+        })
+    }
 }
 
 struct Walk<'a> {
@@ -46,7 +69,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn finish(mut self, first: usize) -> Decoded {
+    fn finish(&mut self, first: usize) -> Decoded {
         if !self.found {
             let kind = if self.plan.element.is_some() { "array" } else { "object" };
             let place = match &*self.plan.values {
@@ -59,7 +82,7 @@ impl Walk<'_> {
         if self.plan.time.is_some() {
             self.set_times(first);
         }
-        self.scope.decoded
+        std::mem::take(&mut self.scope.decoded)
     }
 
     fn set_times(&mut self, first: usize) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::json::Shape;
 use crate::tag::{Registry, RegistryFull, TagId};
 
 /// Places in a message for which the last name is remembered.
@@ -20,6 +21,10 @@ pub(super) struct Topic {
     /// the one that stood here last.
     order: Vec<Place>,
     at: usize,
+    /// Of the JSON messages, as far as they are alike.
+    pub(super) shape: Option<Box<Shape>>,
+    /// Messages that had another shape.
+    misfits: u32,
 }
 
 #[derive(Debug)]
@@ -38,12 +43,30 @@ impl Topic {
             by_name: HashMap::new(),
             order: Vec::new(),
             at: 0,
+            shape: None,
+            misfits: 0,
         }
     }
 
     /// A new message begins.
     pub(super) const fn rewind(&mut self) {
         self.at = 0;
+    }
+
+    /// A message came that has another shape than the last ones, or the first one. Shapes that
+    /// change all the time are learnt ever more seldom.
+    pub(super) fn note_shape(&mut self, learn: impl FnOnce(&Self) -> Option<Shape>) {
+        self.misfits = self.misfits.saturating_add(1);
+        if self.misfits.is_power_of_two()
+            && let Some(shape) = learn(self)
+        {
+            self.shape = Some(Box::new(shape));
+        }
+    }
+
+    /// A tag of the topic's asset whose name came before.
+    pub(super) fn named(&self, name: &str) -> Option<TagId> {
+        self.by_name.get(name).copied()
     }
 
     /// The one tag of the topic.

@@ -389,6 +389,51 @@ fn wrong_subscriptions_say_what_to_write() {
     assert!(matches!(error(&path), DecoderError::Path { setting: "values", .. }));
 }
 
+#[test]
+fn the_shape_of_the_first_message_reads_the_next() {
+    let mut bench = Bench::new(&[telemetry()]);
+    let first = r#"{"seq": 1, "ts": 1700000000123, "values": {"a": 1, "b": true}, "m": "x"}"#;
+    bench.good("plant/p/telemetry", first);
+    let shape = bench.decoders.topics[0].1.shape.take().unwrap();
+    let mut out = Vec::new();
+    let mut read = |payload: &str| {
+        shape.read(TimeUnit::Millis, NOW, payload.as_bytes(), &mut out, |time| time == SENT)
+    };
+    assert!(read(r#"{"seq": 2, "ts": 1700000000123, "values": {"a": -1.5, "b": null}, "m": "y"}"#));
+    assert!(!read(r#"{"seq": 2, "ts": 1700000000124, "values": {"a": 1, "b": 2}, "m": "y"}"#));
+    assert!(!read(r#"{"seq": 2, "ts": 1700000000123, "values": {"a": 1, "c": 2}, "m": "y"}"#));
+    assert!(!read(r#"{"seq": 2, "ts": 1700000000123, "values": {"a": 1, "b": 2}, "m": "y"} "#));
+    let values: Vec<(Timestamp, f64)> = out.iter().map(|s| (s.time, s.value)).collect();
+    assert_eq!(values[0], (SENT, -1.5));
+    assert!(values.len() == 2 && values[1].0 == SENT && values[1].1.is_nan());
+}
+
+/// Messages that are mostly alike, with everything in them that makes them differ.
+fn telemetry_like() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        6 => "-?(0|[1-9][0-9]{0,6})(\\.[0-9]{1,4})?",
+        1 => "[0-9]{15,20}(\\.[0-9]{1,9})?",
+        1 => "-?[0-9]{1,3}e[+-]?[0-9]{1,3}",
+        1 => "true|false|null|\"bar\"|\\{\\}|\\[1\\]|01|1\\.|-|\"",
+    ];
+    let time = prop_oneof![
+        6 => "17000000[0-9]{5}",
+        1 => "null|5|17000000[0-9]{5}\\.5|\"then\"|2700000000000",
+    ];
+    let other = "7|\"m\"|\"n\"|null|\"\\\\u0041\"";
+    let space = prop_oneof![6 => Just(""), 1 => Just(" ")];
+    (value.clone(), value, time, other, space, 0_u8..12).prop_map(|(a, b, ts, other, s, form)| {
+        match form {
+            0 => format!("{{\"values\":{{\"a\":{a},\"b\":{b}}}}}"),
+            1 => format!("{{\"values\":{{\"b\":{b},\"a\":{a}}},\"ts\":{ts}}}"),
+            2 => format!("{{\"ts\":{ts},\"ts\":{ts},\"values\":{{\"a\":{a}}}}}"),
+            3 => format!("{{\"ts\":{ts},\"values\":{{\"a\":{a},\"a\":{b}}}}}x"),
+            4 => format!("{{\"ts\":{ts},\"values\":{b}}}"),
+            _ => format!("{{\"id\":{other},\"ts\":{s}{ts},\"values\":{{\"a\":{a}{s},\"b\":{b}}}}}"),
+        }
+    })
+}
+
 proptest! {
     #[test]
     fn packed_arrays_give_back_what_was_packed(
@@ -417,6 +462,21 @@ proptest! {
                 ..subscription("{asset}/{tag}", kind)
             }]);
             let _ = bench.samples("a/t", &payload);
+        }
+    }
+
+    #[test]
+    fn what_was_learnt_from_other_messages_changes_nothing(
+        messages in prop::collection::vec(telemetry_like(), 1..12),
+    ) {
+        let mut learning = Bench::new(&[telemetry()]);
+        for message in messages {
+            let mut fresh = Bench::new(&[telemetry()]);
+            let (rows, decoded) = learning.read("plant/p/telemetry", &message);
+            let (fresh_rows, fresh_decoded) = fresh.read("plant/p/telemetry", &message);
+            prop_assert_eq!(format!("{rows:?}"), format!("{fresh_rows:?}"), "{}", message);
+            prop_assert_eq!(decoded.rejected, fresh_decoded.rejected);
+            prop_assert_eq!(decoded.fault, fresh_decoded.fault);
         }
     }
 

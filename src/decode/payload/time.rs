@@ -15,13 +15,13 @@ pub(super) struct TimeAt<'a> {
     pub(super) unit: TimeUnit,
 }
 
-fn whole(number: i64, unit: TimeUnit) -> Option<Timestamp> {
+pub(super) fn whole(number: i64, unit: TimeUnit) -> Option<Timestamp> {
     number.checked_mul(nanos_in(unit)?).map(Timestamp::from_nanos)
 }
 
 /// Splits before it multiplies, and rounds seconds and milliseconds to the microsecond: a double
 /// of today's seconds steps by 0.24 us, so `1700000000.123` is only then what was written.
-fn fractional(number: f64, unit: TimeUnit) -> Option<Timestamp> {
+pub(super) fn fractional(number: f64, unit: TimeUnit) -> Option<Timestamp> {
     let scale = nanos_in(unit)?;
     if number.is_nan() || number.abs() >= 9.2e18 {
         return None;
