@@ -44,6 +44,12 @@ impl Diagnostic {
         self
     }
 
+    #[must_use]
+    pub(super) fn without_excerpt(mut self) -> Self {
+        self.excerpt = None;
+        self
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "severity": self.severity.to_string(),

@@ -44,7 +44,12 @@ fn syntax_error(source: &Source, text: &str, span: &Range<usize>, message: &str)
             .with_help("keep one of the two; several of a kind are written [[mqtt]], [[rule]], …");
     }
     if message.contains("string values must be quoted") {
-        return diagnostic.with_help("texts stand in quotes: name = \"press-3\"");
+        return source
+            .error_at(span.clone(), "", "not valid TOML: neither a number, nor true or false")
+            .with_help("texts stand in quotes: name = \"press-3\"");
+    }
+    if message.starts_with("invalid basic string") {
+        return diagnostic.with_help("a text ends on its line, and \\ is written \\\\");
     }
     diagnostic
 }

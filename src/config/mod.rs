@@ -9,6 +9,7 @@
 mod diagnostic;
 mod document;
 mod environment;
+mod fault;
 mod node;
 mod path;
 mod peel;

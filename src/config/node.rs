@@ -4,13 +4,12 @@
 //! environment are texts and become what the setting asks for. Every error knows its path.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use config::{Value, ValueKind};
 use serde::de::value::StrDeserializer;
-use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
-use super::path;
+use super::fault::{Fault, Problem, Step};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
@@ -65,7 +64,7 @@ impl Node {
             Kind::Integer(value) => format!("the integer {value}"),
             Kind::Float(value) => format!("the number {value:?}"),
             Kind::Text(value) => format!("the text {}", shortened(value)),
-            Kind::List(_) => "a list".into(),
+            Kind::List(list) => format!("a list of {}", list.len()),
             Kind::Table(_) => "a table".into(),
             Kind::StandIn(_) => "nothing".into(),
         }
@@ -113,94 +112,6 @@ fn shortened(text: &str) -> String {
         format!("{text:?}")
     } else {
         format!("{:?}…", text.chars().take(MOST).collect::<String>())
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-/// Why a node is not what was asked for, and where it is.
-#[derive(Debug)]
-pub(super) struct Fault {
-    /// From the leaf up.
-    steps: Vec<Step>,
-    pub(super) problem: Problem,
-}
-
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// Not `expected`, in serde's words.
-    Unexpected(String),
-    UnknownSetting(&'static [&'static str]),
-    UnknownWord {
-        word: String,
-        allowed: &'static [&'static str],
-    },
-    Missing(&'static str),
-    Other(String),
-}
-
-impl Fault {
-    fn new(problem: Problem) -> Self {
-        Self { steps: Vec::new(), problem }
-    }
-
-    fn inside(mut self, step: Step) -> Self {
-        self.steps.push(step);
-        self
-    }
-
-    /// From the root down.
-    pub(super) fn steps(&self) -> Vec<Step> {
-        self.steps.iter().rev().cloned().collect()
-    }
-}
-
-pub(super) fn path_text(steps: &[Step]) -> String {
-    steps.iter().fold(String::new(), |parent, step| match step {
-        Step::Key(key) => path::child(&parent, key),
-        Step::Index(index) => path::element(&parent, *index),
-    })
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {}", self.problem, path_text(&self.steps()))
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(Problem::Other(message.to_string()))
-    }
-
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Problem::Unexpected(expected.to_string()))
-    }
-
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(Problem::Unexpected(expected.to_string()))
-    }
-
-    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        Self::new(Problem::Unexpected(expected.to_string()))
-    }
-
-    fn unknown_variant(word: &str, allowed: &'static [&'static str]) -> Self {
-        Self::new(Problem::UnknownWord { word: word.to_owned(), allowed })
-    }
-
-    fn unknown_field(_: &str, allowed: &'static [&'static str]) -> Self {
-        Self::new(Problem::UnknownSetting(allowed))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(Problem::Missing(field))
     }
 }
 

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize as _;
 
 use super::diagnostic::Diagnostic;
-use super::node::{Fault, Kind, Node, Problem, Step, path_text};
+use super::fault::{Fault, Problem, Step, path_text};
+use super::node::{Kind, Node};
 use super::path;
 use super::source::Source;
 use super::wording;
@@ -18,8 +19,7 @@ use crate::settings::Settings;
 /// Reading starts again this often at most; more errors than that are not read by anyone.
 const MAX_ROUNDS: usize = 200;
 
-/// Settings on which the sense of their whole table depends: without them no check of the
-/// table means anything.
+/// Settings that decide what the others of their table have to be.
 const DECISIVE: [&str; 3] = ["topic", "payload", "when"];
 
 pub(super) struct Typed {
@@ -37,14 +37,13 @@ pub(super) fn deserialise(tree: Node, source: &Source) -> Typed {
                 let Peeler { errors, silenced, .. } = peeler;
                 return Typed { settings: Some(settings), errors, silenced };
             }
-            Err(fault) => {
-                if !peeler.peel(&fault) {
-                    break;
-                }
-            }
+            Err(fault) if peeler.peel(&fault) => {}
+            Err(_) => break,
         }
     }
-    Typed { settings: None, errors: peeler.errors, silenced: peeler.silenced }
+    let Peeler { mut errors, silenced, .. } = peeler;
+    errors.push(source.warning("", "reading stopped at the errors below; there may be more"));
+    Typed { settings: None, errors, silenced }
 }
 
 /// Paths that were unusable and have been reported.
@@ -66,12 +65,15 @@ impl Silenced {
 
     /// Whether a finding about `path` would only be an echo.
     pub(super) fn covers(&self, path: &str) -> bool {
-        let echoes = |silent: &String| {
+        self.paths.iter().any(|silent| {
             path::is_within(path, silent)
                 || silent.strip_prefix(path).is_some_and(|rest| rest.starts_with('['))
-        };
-        self.paths.iter().any(echoes)
-            || self.tables.iter().any(|table| path::is_within(path, table))
+        })
+    }
+
+    /// Whether `table` lacks a setting that says what its others have to be.
+    pub(super) fn leaves_open(&self, table: &str) -> bool {
+        self.tables.contains(table)
     }
 }
 

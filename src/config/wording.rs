@@ -1,7 +1,8 @@
 //! Errors in people's words: what was written, what is expected, what was probably meant.
 
 use super::diagnostic::Diagnostic;
-use super::node::{Kind, Node, Problem};
+use super::fault::Problem;
+use super::node::{Kind, Node};
 use super::path;
 use super::source::Source;
 

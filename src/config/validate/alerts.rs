@@ -2,6 +2,7 @@
 
 use super::super::{path, wording};
 use super::{Check, names, predictions};
+use crate::alert::{UnknownPlaceholder, check_template};
 use crate::settings::{AlertPolicy, Direction, Rule, RuleKind, Settings};
 
 const PLACEHOLDERS: [&str; 5] = ["asset", "score", "threshold", "tag", "prediction"];
@@ -82,17 +83,12 @@ fn check_hysteresis(
 }
 
 fn check_text(check: &mut Check<'_>, at: &str, text: &str) {
-    for opened in text.split('{').skip(1) {
-        let Some((name, _)) = opened.split_once('}') else {
-            continue;
+    if let Err(UnknownPlaceholder(name)) = check_template(text) {
+        let help = match wording::nearest(&name, &PLACEHOLDERS) {
+            Some(meant) => format!("did you mean `{{{meant}}}`?"),
+            None => format!("filled in are: {{{}}}", PLACEHOLDERS.join("}, {")),
         };
-        if !PLACEHOLDERS.contains(&name) {
-            let help = match wording::nearest(name, &PLACEHOLDERS) {
-                Some(meant) => format!("did you mean `{{{meant}}}`?"),
-                None => format!("filled in are: {{{}}}", PLACEHOLDERS.join("}, {")),
-            };
-            check.warning(at, format!("`{{{name}}}` is not filled in"), help);
-        }
+        check.error(at, format!("`{{{name}}}` is nothing that could be filled in"), help);
     }
 }
 
@@ -100,23 +96,9 @@ fn check_rule(check: &mut Check<'_>, at: &str, rule: &Rule) {
     use RuleKind::{Above, Below, Flat, Rate, Silent};
     predictions::check_assets(check, at, &rule.assets);
     names::tag(check, &path::child(at, "tag"), &rule.tag);
-    check_limit(check, at, rule);
-    let span = path::child(at, "for");
-    match (rule.when, rule.span) {
-        (Flat | Silent, None) => check.error(
-            &span,
-            format!("`for` is required when = \"{}\"", word(rule.when)),
-            "say how long: for = \"60s\"",
-        ),
-        (Flat | Silent | Rate, Some(time)) if time.is_zero() => {
-            check.error(&span, "a time of nothing", "say how long: for = \"60s\"");
-        }
-        (Above | Below, Some(_)) => check.error(
-            &span,
-            format!("`for` does not belong to when = \"{}\"", word(rule.when)),
-            "to wait before the alert, set alert.on_delay",
-        ),
-        _ => {}
+    if check.is_decided(at) {
+        check_limit(check, at, rule);
+        check_span(check, at, rule);
     }
     let alert = path::child(at, "alert");
     check_policy(check, &alert, &rule.alert);
@@ -135,7 +117,9 @@ fn check_rule(check: &mut Check<'_>, at: &str, rule: &Rule) {
             "add `m`, at least as large as `n`",
         );
     }
-    if let (Some(limit), Some(clear)) = (rule.limit, rule.alert.clear) {
+    if let (Some(limit), Some(clear)) = (rule.limit, rule.alert.clear)
+        && check.is_decided(at)
+    {
         match rule.when {
             Above | Rate => {
                 check_hysteresis(check, &alert, ("limit", limit), clear, Direction::Above);
@@ -143,6 +127,27 @@ fn check_rule(check: &mut Check<'_>, at: &str, rule: &Rule) {
             Below => check_hysteresis(check, &alert, ("limit", limit), clear, Direction::Below),
             Flat | Silent => {}
         }
+    }
+}
+
+fn check_span(check: &mut Check<'_>, at: &str, rule: &Rule) {
+    use RuleKind::{Above, Below, Flat, Rate, Silent};
+    let span = path::child(at, "for");
+    match (rule.when, rule.span) {
+        (Flat | Silent, None) => check.error(
+            &span,
+            format!("`for` is required when = \"{}\"", word(rule.when)),
+            "say how long: for = \"60s\"",
+        ),
+        (Flat | Silent | Rate, Some(time)) if time.is_zero() => {
+            check.error(&span, "a time of nothing", "say how long: for = \"60s\"");
+        }
+        (Above | Below, Some(_)) => check.error(
+            &span,
+            format!("`for` does not belong to when = \"{}\"", word(rule.when)),
+            "to wait before the alert, set alert.on_delay",
+        ),
+        _ => {}
     }
 }
 

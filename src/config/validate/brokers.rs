@@ -1,5 +1,6 @@
 //! Brokers, and who refers to them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -15,12 +16,18 @@ const KEEP_ALIVE: std::ops::RangeInclusive<Duration> =
 const MAX_PAYLOAD: ByteSize = ByteSize::mib(256);
 
 pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
+    let used: BTreeSet<&String> = settings
+        .mqtt
+        .iter()
+        .map(|subscription| &subscription.broker)
+        .chain(settings.publish.iter().map(|publish| &publish.broker))
+        .collect();
+    // A reference that went wrong may well mean the broker that seems unused.
+    let known = used.iter().all(|name| settings.broker.contains_key(*name));
     for (name, broker) in &settings.broker {
         let at = path::child("broker", name);
         check_broker(check, &at, broker);
-        let used = settings.mqtt.iter().map(|subscription| &subscription.broker);
-        let used = used.chain(settings.publish.iter().map(|publish| &publish.broker));
-        if !used.into_iter().any(|used| used == name) {
+        if known && !used.contains(name) {
             check.warning(
                 &at,
                 format!("no [[mqtt]] and no [publish] uses the broker `{name}`"),
@@ -126,12 +133,12 @@ fn check_url(check: &mut Check<'_>, at: &str, url: &str) {
         }
     }
     if rest.contains('@') {
-        check.error(
+        check.secret_error(
             at,
             "the url holds a user's name",
             "use `username` and `password_file`: a password stands in no configuration",
         );
-    } else if !is_host_and_port(rest.trim_end_matches('/')) {
+    } else if !is_host_and_port(rest.strip_suffix('/').unwrap_or(rest)) {
         check.error(at, format!("{rest:?} is no host with a port from 1 to 65535"), help);
     }
 }

@@ -10,7 +10,7 @@ mod sources;
 mod subscriptions;
 mod topic;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Severity};
 use super::path;
 use super::peel::Silenced;
 use super::source::Source;
@@ -47,10 +47,25 @@ impl Check<'_> {
         }
     }
 
+    /// An error that does not show the line, which holds a secret: it goes to the journal.
+    fn secret_error(&mut self, path: &str, message: &str, help: &str) {
+        let error = self.source.error(path, message).with_help(help);
+        self.found.push(error.without_excerpt());
+    }
+
     fn warning(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         if !self.silenced.covers(path) {
             self.found.push(self.source.warning(path, message).with_help(help));
         }
+    }
+
+    fn errors(&self) -> usize {
+        self.found.iter().filter(|found| found.severity == Severity::Error).count()
+    }
+
+    /// Whether the settings of `table` can be held against one another.
+    fn is_decided(&self, table: &str) -> bool {
+        !self.silenced.leaves_open(table)
     }
 
     /// Warns about a setting that is written and does nothing.

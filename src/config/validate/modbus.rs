@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::path;
 use super::{Check, brokers, names};
-use crate::settings::{ModbusDevice, Register, RegisterType, Settings};
+use crate::decode::registers::{Address, width};
+use crate::settings::{ModbusDevice, Register, Settings};
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 const MOST_REGISTERS: u16 = 125;
@@ -85,11 +86,11 @@ fn check_device(check: &mut Check<'_>, at: &str, device: &ModbusDevice) {
 
 fn check_register(check: &mut Check<'_>, at: &str, device: &ModbusDevice, register: &Register) {
     names::tag(check, &path::child(at, "tag"), &register.tag);
-    match parse_address(&register.address) {
-        Ok((table, offset)) => check_extent(check, at, device, register, (table, offset)),
-        Err(message) => check.error(
+    match register.address.parse::<Address>() {
+        Ok(address) => check_extent(check, at, device, register, address),
+        Err(error) => check.error(
             &path::child(at, "address"),
-            message,
+            error.to_string(),
             "write coil:, discrete:, input: or holding: and the number on the wire, from 0: \
              \"holding:100\" or \"holding:0x64\"",
         ),
@@ -115,19 +116,19 @@ fn check_extent(
     at: &str,
     device: &ModbusDevice,
     register: &Register,
-    (table, offset): (&str, u16),
+    address: Address,
 ) {
-    if matches!(table, "coil" | "discrete") {
+    if address.table.is_bits() {
         for name in ["type", "order"] {
             check.idle(at, name, "coils and discrete inputs are bits");
         }
         return;
     }
     let width = width(register.kind);
-    if offset.checked_add(width - 1).is_none() {
+    if address.offset.checked_add(width - 1).is_none() {
         check.error(
             &path::child(at, "address"),
-            format!("{width} registers from {offset} on go past the last, 65535"),
+            format!("{width} registers from {} on go past the last, 65535", address.offset),
             "check the address and the type",
         );
     }
@@ -141,35 +142,4 @@ fn check_extent(
             format!("raise `max_registers` to {width} at least"),
         );
     }
-}
-
-fn width(kind: RegisterType) -> u16 {
-    match kind {
-        RegisterType::U16 | RegisterType::I16 => 1,
-        RegisterType::U32 | RegisterType::I32 | RegisterType::F32 => 2,
-        RegisterType::U64 | RegisterType::I64 | RegisterType::F64 => 4,
-    }
-}
-
-/// `holding:100`, `input:0x64`: the table and the zero-based address.
-fn parse_address(text: &str) -> Result<(&str, u16), String> {
-    let Some((table, number)) = text.split_once(':') else {
-        return Err(match text.parse::<u32>() {
-            Ok(_) => format!("{text:?} does not say in which table, nor whether it counts from 1"),
-            Err(_) => format!("{text:?} is no register's address"),
-        });
-    };
-    let (table, number) = (table.trim(), number.trim());
-    if !matches!(table, "coil" | "discrete" | "input" | "holding") {
-        return Err(format!("{table:?} is no register table"));
-    }
-    let digits = number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"));
-    let parsed = match digits {
-        Some(digits) if !digits.starts_with('+') => u16::from_str_radix(digits, 16).ok(),
-        None if !number.starts_with('+') => number.parse().ok(),
-        _ => None,
-    };
-    parsed
-        .map(|number| (table, number))
-        .ok_or_else(|| format!("{number:?} is no number from 0 to 65535"))
 }

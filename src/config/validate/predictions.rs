@@ -23,6 +23,14 @@ fn unique_names(check: &mut Check<'_>, settings: &Settings) {
         .map(|(index, name)| ("prediction", "the prediction's name", index, name))
         .chain(rules.map(|(index, name)| ("rule", "the rule's name", index, name)));
     let mut known: BTreeMap<&str, String> = BTreeMap::new();
+    let count = settings.prediction.len() + settings.rule.len();
+    if u16::try_from(count).is_err() {
+        check.error(
+            "rule",
+            format!("{count} predictions and rules; 65535 are the most"),
+            "use `*`",
+        );
+    }
     for (table, what, index, name) in all {
         let at = path::child(&path::element(table, index), "name");
         names::level(check, &at, what, name);
@@ -150,6 +158,7 @@ fn check_devices(check: &mut Check<'_>, at: &str, devices: &[String]) {
     for (index, device) in devices.iter().enumerate() {
         if !DEVICES.contains(&device.as_str()) {
             let help = match wording::nearest(device, &DEVICES) {
+                _ if device.eq_ignore_ascii_case("gpu") => "an NVIDIA card is \"cuda\"".into(),
                 Some(meant) => format!("did you mean \"{meant}\"?"),
                 None => format!("known are: {}", DEVICES.join(", ")),
             };

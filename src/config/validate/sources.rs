@@ -2,8 +2,8 @@
 
 use super::super::path;
 use super::Check;
-use super::topic::Pattern;
 use crate::asset::NamePattern;
+use crate::decode::topic::TopicPattern;
 use crate::settings::{PayloadKind, Settings, Subscription};
 
 pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
@@ -63,9 +63,9 @@ fn offers(settings: &Settings) -> Vec<Offer<'_>> {
 }
 
 fn offer(subscription: &Subscription) -> Offer<'_> {
-    let pattern = Pattern::parse(&subscription.topic).ok();
-    let captures_asset = pattern.as_ref().is_none_or(Pattern::captures_asset);
-    let captures_tag = pattern.as_ref().is_none_or(Pattern::captures_tag);
+    let pattern = TopicPattern::parse(&subscription.topic).ok();
+    let captures_asset = pattern.as_ref().is_none_or(TopicPattern::captures_asset);
+    let captures_tag = pattern.as_ref().is_none_or(TopicPattern::captures_tag);
     let names_asset = captures_asset || subscription.asset_key.is_some();
     let names_tag =
         captures_tag || matches!(subscription.payload, PayloadKind::Json | PayloadKind::Samples);

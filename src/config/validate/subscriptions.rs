@@ -1,12 +1,14 @@
 //! Subscriptions: can every value find its asset and its tag?
 
 use super::super::path;
-use super::topic::Pattern;
+use super::topic;
 use super::{Check, brokers, names};
+use crate::decode::payload::Decoder;
+use crate::decode::topic::TopicPattern;
 use crate::settings::{PayloadKind, Settings, Subscription};
 
 pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
-    let mut patterns: Vec<(usize, &str, Pattern)> = Vec::new();
+    let mut patterns: Vec<(usize, &str, TopicPattern)> = Vec::new();
     for (index, subscription) in settings.mqtt.iter().enumerate() {
         let at = path::element("mqtt", index);
         brokers::reference(check, settings, &path::child(&at, "broker"), &subscription.broker);
@@ -18,15 +20,22 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
             );
         }
         let topic = path::child(&at, "topic");
-        match Pattern::parse(&subscription.topic) {
+        match TopicPattern::parse(&subscription.topic) {
+            // A stand-in for the topic overlaps with nothing.
             Ok(pattern) => {
-                check_payload(check, &at, subscription, &pattern);
+                if check.is_decided(&at) {
+                    let before = check.errors();
+                    check_payload(check, &at, subscription, &pattern);
+                    if check.errors() == before && subscription.qos <= 1 {
+                        check_decoder(check, &at, subscription);
+                    }
+                }
                 overlaps(check, settings, &topic, subscription, &pattern, &patterns);
                 patterns.push((index, &subscription.broker, pattern));
             }
-            Err(message) => check.error(
+            Err(error) => check.error(
                 &topic,
-                message,
+                error.to_string(),
                 "write for instance \"plant/line1/{asset}/{tag}\"; `+` is any one level, a \
                  closing `#` all further ones",
             ),
@@ -39,23 +48,23 @@ fn overlaps(
     settings: &Settings,
     topic: &str,
     subscription: &Subscription,
-    pattern: &Pattern,
-    earlier: &[(usize, &str, Pattern)],
+    pattern: &TopicPattern,
+    earlier: &[(usize, &str, TopicPattern)],
 ) {
     for (index, broker, other) in earlier {
-        if *broker == subscription.broker && pattern.overlaps(other) {
+        if *broker == subscription.broker && topic::overlap(pattern, other) {
             let first = path::child(&path::element("mqtt", *index), "topic");
             let line = check.source.locate(&first).line;
             check.warning(
                 topic,
                 format!("some messages also match the [[mqtt]] topic on line {line}"),
-                "make the topics distinct: such a message may come twice, and counts for either",
+                "the earlier of the two reads them; make the topics distinct",
             );
         }
     }
     if let Some(publish) = &settings.publish
         && publish.broker == subscription.broker
-        && Pattern::own(&publish.prefix).iter().any(|own| own.overlaps(pattern))
+        && topic::own(&publish.prefix).iter().any(|own| topic::overlap(own, pattern))
     {
         check.warning(
             topic,
@@ -65,7 +74,27 @@ fn overlaps(
     }
 }
 
-fn check_payload(check: &mut Check<'_>, at: &str, subscription: &Subscription, pattern: &Pattern) {
+/// What the decoder alone knows to refuse.
+fn check_decoder(check: &mut Check<'_>, at: &str, subscription: &Subscription) {
+    use crate::decode::payload::DecoderError::{NoJson, Path};
+    if let Err(error) = Decoder::new(subscription) {
+        let (path, help) = match &error {
+            Path { setting, .. } => {
+                (path::child(at, setting), "leave it out where there is no key around the values")
+            }
+            NoJson(setting) => (path::child(at, setting), "leave it out"),
+            _ => (at.to_owned(), "docs/configuration.md shows what each payload needs"),
+        };
+        check.error(&path, error.to_string(), help);
+    }
+}
+
+fn check_payload(
+    check: &mut Check<'_>,
+    at: &str,
+    subscription: &Subscription,
+    pattern: &TopicPattern,
+) {
     use PayloadKind::{Json, Number, Samples};
     let kind = subscription.payload;
     let packed = !matches!(kind, Json | Samples | Number);
@@ -124,16 +153,11 @@ fn check_payload(check: &mut Check<'_>, at: &str, subscription: &Subscription, p
             );
         }
     }
-    idle_settings(check, at, kind, packed);
+    idle_settings(check, at, kind);
 }
 
-fn idle_settings(check: &mut Check<'_>, at: &str, kind: PayloadKind, packed: bool) {
+fn idle_settings(check: &mut Check<'_>, at: &str, kind: PayloadKind) {
     use PayloadKind::{Json, Number, Samples};
-    if kind == Number || packed {
-        for name in ["time", "values"] {
-            check.idle(at, name, "only `json` and `samples` have keys");
-        }
-    }
     if kind != Samples {
         for name in ["tag_key", "asset_key", "value_key"] {
             check.idle(at, name, "it belongs to `samples`");
