@@ -27,7 +27,7 @@ pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
 
 /// A configuration whose models have been loaded too, or `None` after printing what is wrong.
 pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
-    let loaded = match config::load(file, std::env::vars()) {
+    let loaded = match config::load(file, config::environment()) {
         Ok(loaded) => loaded,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
