@@ -1,5 +1,6 @@
 //! `andon run`: the daemon, from its configuration to its exit code.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -76,7 +77,10 @@ async fn until_stopped(mut running: Running, signals: &mut Signals) -> ExitCode 
 fn log_to_stderr(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.level)
         .with_context(|| format!("log.level `{}` is no filter; try `info`", settings.level))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     if settings.json {
         subscriber.json().init();
     } else {
