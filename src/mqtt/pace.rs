@@ -1,8 +1,8 @@
 //! Under load, when to leave the socket alone for a moment. Pure.
 //!
 //! A broker writes message by message, and waking up for each costs several times what reading
-//! it costs. Above a rate at which that matters, reading waits a millisecond and then finds
-//! many messages at once. Below it nothing is delayed.
+//! it costs. Above a rate at which that matters, reading waits two milliseconds and then finds
+//! several messages at once. Below it nothing is delayed.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 /// How long the rate is measured before it decides.
 const WINDOW: Duration = Duration::from_millis(20);
-/// Resting begins at 10,000 messages a second and ends below 5,000.
-const BUSY: u32 = 200;
-const CALM: u32 = 100;
-const REST: Duration = Duration::from_millis(1);
+/// Resting begins at 1,500 messages a second and ends below 750. At 2,000 it takes the daemon's CPU
+/// from 6 to 2.3 us a sample of ten-value messages, for one millisecond of latency on average.
+const BUSY: u32 = 30;
+const CALM: u32 = 15;
+const REST: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -60,11 +61,10 @@ mod tests {
     async fn it_rests_under_load_and_stops_when_the_load_goes() {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        assert!(!rests(&mut pace, &mut now, 2));
-        assert!(!rests(&mut pace, &mut now, 8));
-        assert!(rests(&mut pace, &mut now, 11));
-        assert!(rests(&mut pace, &mut now, 6), "it does not waver");
-        assert!(!rests(&mut pace, &mut now, 4));
+        assert!(!rests(&mut pace, &mut now, 1));
+        assert!(rests(&mut pace, &mut now, 2));
+        assert!(rests(&mut pace, &mut now, 1), "it does not waver");
+        assert!(!rests(&mut pace, &mut now, 0));
         assert!(rests(&mut pace, &mut now, 50));
         now += Duration::from_secs(1);
         assert_eq!(pace.rest(1, now), None, "the first message after a silence is not delayed");
