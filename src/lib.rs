@@ -33,8 +33,11 @@ pub mod mqtt;
 pub mod store;
 
 // Layer 3: wiring.
+pub mod api;
+pub mod board;
 pub mod deliver;
 pub mod lifecycle;
+pub mod live;
 pub mod pipeline;
 pub mod sources;
 pub mod stages;

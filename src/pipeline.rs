@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
+use crate::api::{self, Desk};
 use crate::ledger::Ledger;
+use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
@@ -29,8 +31,8 @@ use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
-use crate::watch::{Feeds, Watch, WatchParts};
-use crate::{deliver, http, status, watch};
+use crate::watch::{Feeds, Order, Watch, WatchParts};
+use crate::{board, deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
 const BATCHES: usize = 256;
@@ -68,12 +70,14 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
     let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
+    let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
     let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
 
     let listener = match settings.http.listen {
         Some(address) => Some(http::bind(address).await?),
         None => None,
     };
+    let guard = status::guard(&settings.http)?;
     let http = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await
@@ -85,6 +89,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         Some(publish) => Some(egress(&settings, publish, commands)?),
         None => None,
     };
+    let live = Arc::new(Live::new(&settings, &predictions));
     let spawn = |model: LoadedModel| model.spawn(verdicts.clone());
     let workers: Vec<ModelWorker> =
         models.into_iter().map(spawn).collect::<Result<_, _>>().context("a model's thread")?;
@@ -104,15 +109,30 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         registry: Arc::clone(&registry),
         ledger,
         meters: Arc::clone(&meters),
+        live: Arc::clone(&live),
         store: store.clone(),
         wire: egress.as_ref().map(|egress| egress.wire.clone()),
         publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
     };
-    let mut feeds = Feeds { batches: batches_out, verdicts: verdicts_out, commands: commands_out };
+    let mut feeds = Feeds {
+        batches: batches_out,
+        verdicts: verdicts_out,
+        commands: commands_out,
+        orders: orders_out,
+    };
     let mut watch = Watch::new(watch);
     watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;
 
     let mut stages = Stages::default();
+    let desk = Desk {
+        site: settings.site.name.as_str().into(),
+        live,
+        registry: Arc::clone(&registry),
+        store: store.clone(),
+        overview: overview.clone(),
+        orders,
+        stopping: stages.token(Phase::Source),
+    };
     stages.spawn(Phase::Store, "store", |token| writer.run(token));
     stages.spawn(Phase::Watch, "quarantine", |_| watch::quarantine(store.clone(), quarantine_out));
     stages.spawn(Phase::Watch, "watch", |_| watch.run(feeds));
@@ -127,7 +147,10 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     }
     if let Some(listener) = listener {
         let pages = status::pages(&overview);
-        stages.spawn(Phase::Service, "http", |token| http::serve(listener, pages, token));
+        let more = api::router(desk.clone()).merge(board::router(desk));
+        stages.spawn(Phase::Service, "http", |token| {
+            http::serve(listener, guard, pages, more, token)
+        });
     }
     for source in sources {
         match source {

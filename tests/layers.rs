@@ -10,10 +10,13 @@ const LAYERS: &[&[&str]] = &[
     &["alert", "backoff", "decode", "explain", "feature", "frame", "quality", "window"],
     &["config", "http", "modbus", "model", "mqtt", "store"],
     &[
+        "api",
+        "board",
         "cli",
         "deliver",
         "demo",
         "lifecycle",
+        "live",
         "pipeline",
         "sources",
         "stages",

@@ -110,6 +110,7 @@ fn change(asset: &str, state: Option<&str>, topics: &[&str]) -> AlertChange {
         state: state.map(Into::into),
         messages: topics.iter().map(message).collect(),
         at: at(5),
+        cause: state.map(|_| "raised"),
     }
 }
 

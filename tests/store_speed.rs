@@ -160,6 +160,7 @@ async fn time_to_commit_a_change() {
                     state: Some("x".repeat(300)),
                     messages: vec![message.clone(), message],
                     at: Timestamp::now(),
+                    cause: Some("raised"),
                 };
                 let start = Instant::now();
                 let seqs = store.commit_change(change).await.unwrap();

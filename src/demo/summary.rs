@@ -39,7 +39,7 @@ impl fmt::Display for Header {
             ("configuration", self.settings.display().to_string()),
         ];
         if let Some(metrics) = self.metrics {
-            rows.insert(3, ("metrics", format!("http://{metrics}/metrics")));
+            rows.insert(3, ("board", format!("http://{metrics}")));
         }
         writeln!(f, "A simulated line of {spindles} spindles and {presses} presses is running,")?;
         writeln!(f, "and andon watches it. Things will go wrong. {length}\n")?;
@@ -165,7 +165,7 @@ mod tests {
           alerts         mqtt://127.0.0.1:1883, topic demo/line1/+/alert/+/event
           all messages   mqtt://127.0.0.1:1883, topic demo/line1/#
           presses        Modbus tcp://127.0.0.1:502, units 1 to 3
-          metrics        http://127.0.0.1:9187/metrics
+          board          http://127.0.0.1:9187
           database       .demo/andon.db
           configuration  .demo/andon.toml
         ");

@@ -1,18 +1,26 @@
-//! Metrics and health over HTTP, on loopback unless the configuration says otherwise.
+//! The HTTP port: metrics and health, and the pages that layer 3 brings; on loopback unless the
+//! configuration says otherwise.
 //!
 //! The room knows nothing of the daemon: it serves what the given functions return.
+
+mod guard;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use self::guard::Guard;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// No request needs more.
+const LARGEST_BODY: usize = 64 * 1024;
 
 type Text = Arc<dyn Fn() -> String + Send + Sync>;
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -48,8 +56,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
 }
 
-/// Serves until `token` is cancelled.
-pub async fn serve(listener: TcpListener, pages: Pages, token: CancellationToken) {
+/// Serves `pages` and `more` until `token` is cancelled.
+pub async fn serve(
+    listener: TcpListener,
+    guard: Guard,
+    pages: Pages,
+    more: Router,
+    token: CancellationToken,
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/status", get(status))
@@ -58,7 +72,10 @@ pub async fn serve(listener: TcpListener, pages: Pages, token: CancellationToken
             get(|State(pages): State<Pages>| async move { answer((pages.healthy)()) }),
         )
         .route("/readyz", get(|State(pages): State<Pages>| async move { answer((pages.ready)()) }))
-        .with_state(pages);
+        .with_state(pages)
+        .merge(more)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::guard));
     let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
     if let Err(error) = serving.await {
         tracing::error!(%error, "The HTTP server stopped.");

@@ -93,11 +93,20 @@ impl Default for RuntimeSettings {
 pub struct HttpSettings {
     /// Metrics and health; loopback unless said otherwise. Port 0 takes a free one.
     pub listen: Option<SocketAddr>,
+    /// Names, beside `localhost` and addresses, under which browsers reach the box.
+    pub hosts: Vec<String>,
+    /// Holds the token that whoever changes something must bring. A port that is open to the
+    /// network and has none is read-only.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))) }
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))),
+            hosts: Vec::new(),
+            token_file: None,
+        }
     }
 }
 

@@ -86,6 +86,17 @@ impl Script {
                 self.bind(change.key.prediction.clone());
             }
         }
+        if let (Some(cause), Some(state)) = (change.cause, &change.state) {
+            self.statement(
+                "INSERT OR REPLACE INTO alert_event (at, asset, prediction, cause, state) \
+                 VALUES (?, ?, ?, ?, ?);",
+            );
+            self.bind(change.at.as_nanos());
+            self.bind(change.key.asset.clone());
+            self.bind(change.key.prediction.clone());
+            self.bind(cause);
+            self.bind(state.clone());
+        }
         for (seq, message) in (pending.first_seq..).zip(&change.messages) {
             self.statement(
                 "INSERT OR REPLACE INTO outbox (seq, created, topic, body, retain) \

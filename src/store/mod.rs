@@ -58,6 +58,18 @@ pub struct AlertChange {
     pub state: Option<String>,
     pub messages: Vec<Message>,
     pub at: Timestamp,
+    /// What happened, in a word: kept in the history with the state.
+    pub cause: Option<&'static str>,
+}
+
+/// A transition as the history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertEvent {
+    pub key: AlertKey,
+    pub at: Timestamp,
+    pub cause: String,
+    /// JSON, as it was then.
+    pub state: String,
 }
 
 /// Where the last window of an asset ended, for one prediction.
@@ -208,6 +220,16 @@ impl Store {
     /// The committed alert states.
     pub async fn alert_states(&self) -> Result<Vec<(AlertKey, String)>, StoreError> {
         Ok(read::alert_states(&self.shared.readers).await?)
+    }
+
+    /// At most `limit` committed transitions with times in `[from, to)`, the newest first.
+    pub async fn alert_events(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AlertEvent>, StoreError> {
+        Ok(read::alert_events(&self.shared.readers, from, to, limit).await?)
     }
 
     /// The committed samples of a tag with times in `[from, to)`, in time order.

@@ -6,7 +6,7 @@ use sqlx::SqlitePool;
 
 use super::block::{CODEC, Malformed, Stored, decode};
 use super::stats::Gauges;
-use super::{AlertKey, DeadLetter, WindowMark};
+use super::{AlertEvent, AlertKey, DeadLetter, WindowMark};
 use crate::ledger::Rejection;
 use crate::message::{Message, Outgoing, Quarantined};
 use crate::sample::Sample;
@@ -152,6 +152,30 @@ pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, 
             .await?;
     let keyed = |(asset, prediction, state)| (AlertKey { asset, prediction }, state);
     Ok(rows.into_iter().map(keyed).collect())
+}
+
+pub(super) async fn alert_events(
+    readers: &SqlitePool,
+    from: Timestamp,
+    to: Timestamp,
+    limit: usize,
+) -> Result<Vec<AlertEvent>> {
+    let rows: Vec<(i64, String, String, String, String)> = sqlx::query_as(
+        "SELECT at, asset, prediction, cause, state FROM alert_event \
+         WHERE at >= ? AND at < ? ORDER BY at DESC LIMIT ?",
+    )
+    .bind(from.as_nanos())
+    .bind(to.as_nanos())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(readers)
+    .await?;
+    let event = |(at, asset, prediction, cause, state)| AlertEvent {
+        key: AlertKey { asset, prediction },
+        at: Timestamp::from_nanos(at),
+        cause,
+        state,
+    };
+    Ok(rows.into_iter().map(event).collect())
 }
 
 pub(super) async fn marks(readers: &SqlitePool) -> Result<Vec<WindowMark>> {

@@ -56,6 +56,7 @@ fn change() -> AlertChange {
         state: Some("{}".into()),
         messages: vec![Message { topic: "t".into(), body: "x".into(), retain: false }],
         at: Timestamp::from_secs(1),
+        cause: None,
     }
 }
 

@@ -10,15 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, AlertSpec, Cause, Command, Transition};
+use crate::alert::{AlertBook, AlertSpec, Cause, Command, CommandError, ParseError, Transition};
 use crate::asset::AssetId;
 use crate::frame::{self, Frame, FrameSpec, Scratch};
 use crate::ledger::{Ledger, Rejection};
+use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
@@ -48,6 +49,7 @@ pub struct WatchParts<'a> {
     pub registry: Arc<Registry>,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
+    pub live: Arc<Live>,
     pub store: Store,
     /// How alerts are told; without it they are only kept.
     pub wire: Option<Wire>,
@@ -58,6 +60,7 @@ pub struct Watch {
     registry: Arc<Registry>,
     ledger: Arc<Ledger>,
     meters: Arc<Meters>,
+    live: Arc<Live>,
     store: Store,
     wire: Option<Wire>,
     /// Where every verdict goes as well, if asked for.
@@ -89,6 +92,25 @@ pub struct Feeds {
     pub batches: mpsc::Receiver<Batch>,
     pub verdicts: mpsc::Receiver<Verdict>,
     pub commands: mpsc::Receiver<CommandMessage>,
+    pub orders: mpsc::Receiver<Order>,
+}
+
+/// A command whose sender waits for the answer.
+#[derive(Debug)]
+pub struct Order {
+    pub message: CommandMessage,
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Malformed(#[from] ParseError),
+    #[error("there is no {0}")]
+    Unknown(String),
+    #[error("{0}")]
+    Conflict(#[from] CommandError),
 }
 
 impl Watch {
@@ -121,6 +143,7 @@ impl Watch {
             registry: parts.registry,
             ledger: parts.ledger,
             meters: parts.meters,
+            live: parts.live,
             store: parts.store,
             wire: parts.wire,
             verdict_stream: parts.publisher.filter(|_| streams),
@@ -144,7 +167,14 @@ impl Watch {
             tokio::select! {
                 biased;
                 Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
-                Some(command) = feeds.commands.recv() => self.obey(&command, Timestamp::now()),
+                Some(command) = feeds.commands.recv() => {
+                    let _told_in_the_log = self.obey(&command, Timestamp::now());
+                }
+                Some(order) = feeds.orders.recv() => {
+                    let outcome = self.obey(&order.message, Timestamp::now());
+                    // Whoever asked may have gone.
+                    let _ = order.reply.send(outcome);
+                }
                 _ = ticks.tick() => self.advance(Timestamp::now()),
                 _ = marks.tick() => self.save_marks().await,
                 taken = feeds.batches.recv_many(&mut batches, BATCHES_AT_ONCE) => {
@@ -176,6 +206,7 @@ impl Watch {
         self.ledger.reject(Rejection::Duplicate, duplicates);
         self.ledger.reject(Rejection::BadTime, bad_times);
         let samples = Arc::clone(&batch.samples);
+        self.live.note(&samples, received);
         let stale = batch.stale;
         self.store.record(batch).await;
         if !stale {
@@ -233,34 +264,41 @@ impl Watch {
             let name = &self.names[usize::from(verdict.prediction.0)];
             let _shed_first = stream.publish_soon(wire.verdict(verdict, &asset, name));
         }
+        self.live.judged(verdict);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
             self.commit(&transition);
         }
     }
 
-    fn obey(&mut self, message: &CommandMessage, now: Timestamp) {
-        let outcome =
-            Command::parse(&message.body).map_err(|error| error.to_string()).and_then(|command| {
-                let prediction = self.prediction_id(&decode_level(&message.prediction))?;
-                let name = decode_level(&message.asset);
-                let asset = self
-                    .registry
-                    .lookup_asset(&name)
-                    .ok_or_else(|| format!("there is no asset `{name}`"))?;
-                self.book
-                    .command(asset, prediction, command, now)
-                    .map_err(|error| error.to_string())
-            });
-        match outcome {
-            Ok(Some(transition)) => self.commit(&transition),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(
-                asset = message.asset,
-                prediction = message.prediction,
-                %error,
-                "A command on an alert was refused."
-            ),
+    fn obey(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Refusal> {
+        match self.command(message, now) {
+            Ok(transition) => {
+                transition.iter().for_each(|transition| self.commit(transition));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(
+                    asset = message.asset,
+                    prediction = message.prediction,
+                    %error,
+                    "A command on an alert was refused."
+                );
+                Err(error)
+            }
         }
+    }
+
+    fn command(
+        &mut self,
+        message: &CommandMessage,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, Refusal> {
+        let command = Command::parse(&message.body)?;
+        let prediction = self.prediction_id(&decode_level(&message.prediction))?;
+        let name = decode_level(&message.asset);
+        let asset = self.registry.lookup_asset(&name);
+        let asset = asset.ok_or_else(|| Refusal::Unknown(format!("asset `{name}`")))?;
+        Ok(self.book.command(asset, prediction, command, now)?)
     }
 
     fn commit(&self, transition: &Transition) {
@@ -271,6 +309,7 @@ impl Watch {
             _ => {}
         }
         self.meters.set_alerts(self.book.counts());
+        self.live.moved(transition);
         tracing::info!(
             asset = record.asset,
             prediction = record.prediction,
@@ -288,6 +327,7 @@ impl Watch {
             state: Some(state),
             messages,
             at: transition.arrived,
+            cause: Some(transition.cause.as_str()),
         });
     }
 
@@ -337,11 +377,11 @@ impl Watch {
         name
     }
 
-    fn prediction_id(&self, name: &str) -> Result<PredictionId, String> {
+    fn prediction_id(&self, name: &str) -> Result<PredictionId, Refusal> {
         let at = self.names.iter().position(|known| **known == *name);
         at.and_then(|at| u16::try_from(at).ok())
             .map(PredictionId)
-            .ok_or_else(|| format!("there is no prediction or rule `{name}`"))
+            .ok_or_else(|| Refusal::Unknown(format!("prediction or rule `{name}`")))
     }
 
     async fn save_marks(&self) {

@@ -41,6 +41,7 @@ impl Watch {
             self.commit(&transition);
         }
         self.meters.set_alerts(self.book.counts());
+        self.live.restored(self.book.active());
         let frames = self.rebuild_windows().await?;
         self.ask_again(frames, verdicts).await;
         let now = Timestamp::now();
@@ -91,6 +92,7 @@ impl Watch {
             self.know(sample.tag);
             let mut sample = *sample;
             let _known = self.inspector.inspect(&mut sample, received);
+            self.live.note(&[sample], received);
             let _late = self.windower.insert(&sample, received);
             // Rules see the past at its own time, or old silences would look like new readings.
             self.rules.observe(&sample, sample.time, &mut self.ruled);

@@ -186,10 +186,28 @@ impl Daemon {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+            .await
+    }
+
+    /// Sends a command on an alert; `headers` end in CRLF each.
+    pub(crate) async fn post(&self, path: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+
+    /// The connection to the HTTP port, with nothing said yet.
+    pub(crate) async fn connect(&self) -> tokio::net::TcpStream {
         let address = self.0.http.expect("HTTP is on");
-        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        tokio::net::TcpStream::connect(address).await.expect("a connection")
+    }
+
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");

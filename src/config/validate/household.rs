@@ -26,11 +26,12 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
     }
     if let Some(listen) = settings.http.listen
         && !listen.ip().is_loopback()
+        && settings.http.token_file.is_none()
     {
         check.warning(
             "http.listen",
-            format!("metrics and health are open to the network on {listen}, without a password"),
-            "use \"127.0.0.1:9187\" unless a firewall stands before it",
+            format!("the board and the metrics are open to the network on {listen}, read-only"),
+            "use \"127.0.0.1:9187\", or set `http.token_file` so that people can acknowledge alerts",
         );
     }
     check_log_level(check, &settings.log.level);

@@ -25,6 +25,7 @@ fn change() -> AlertChange {
         state: None,
         messages: Vec::new(),
         at: Timestamp::from_secs(1),
+        cause: None,
     }
 }
 

@@ -1,0 +1,79 @@
+//! One asset: its alerts, what is predicted of it, its tags now and in the last ten minutes.
+
+use maud::{Markup, html};
+
+use super::words::{Words, sign};
+use super::{ago, alerts, number};
+use crate::api::shape::{AssetDetail, Judgement, Tag};
+use crate::time::Timestamp;
+
+/// Trends drawn on one page.
+const TRENDS: usize = 24;
+
+pub(super) fn render(asset: &AssetDetail, words: &Words, now: Timestamp) -> Markup {
+    let (class, shape) = sign(asset.asset.state);
+    html! {
+        h1 class=(class) {
+            span.shape aria-hidden="true" { (shape) } " " (asset.asset.name) " – " (words.state(asset.asset.state))
+        }
+        (alerts::render(&asset.active, words, now))
+        h2 { (words.judges) }
+        table {
+            thead { tr { th { (words.what) } th { (words.model) } th { (words.score) } th { (words.limit) } th { (words.age) } } }
+            tbody { @for judge in &asset.judges { (judgement(judge, words, now)) } }
+        }
+        h2 { (words.trends) }
+        div.trends {
+            @for reading in asset.readings.iter().take(TRENDS) {
+                figure data-trend-asset=(reading.asset) data-trend-tag=(reading.tag) {
+                    figcaption {
+                        strong { (reading.tag) } " "
+                        span { (value(reading, words)) }
+                    }
+                    svg role="img" aria-label=(reading.tag) viewBox="0 0 600 120" preserveAspectRatio="none" {}
+                }
+            }
+        }
+        h2 { (words.tag) }
+        table {
+            thead { tr { th { (words.tag) } th { (words.value) } th { (words.quality) } th { (words.age) } } }
+            tbody {
+                @for reading in &asset.readings {
+                    tr class=(reading.quality) {
+                        th scope="row" { (reading.tag) }
+                        td { (value(reading, words)) }
+                        td { (reading.quality) }
+                        td { (format!("{:.0} s", reading.age)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn value(reading: &Tag, words: &Words) -> String {
+    let unit = reading.unit.as_deref().unwrap_or_default();
+    match reading.value {
+        Some(value) => format!("{} {unit}", number(value)),
+        None => words.missing.to_owned(),
+    }
+}
+
+fn judgement(judge: &Judgement, words: &Words, now: Timestamp) -> Markup {
+    let sign = if judge.bad == "below" { "<" } else { ">" };
+    html! {
+        tr {
+            th scope="row" { (judge.name) }
+            td {
+                (judge.model.as_deref().unwrap_or(words.rule))
+                @if let Some(device) = &judge.device { " · " (device) }
+            }
+            td {
+                @if let Some(score) = judge.score { (number(score)) } @else { "–" }
+                @if let Some(label) = &judge.label { " " (label) }
+            }
+            td { @if let Some(raise) = judge.raise { (sign) " " (number(raise)) } @else { "–" } }
+            td { @if let Some(at) = judge.at { (ago(at, now)) } @else { "–" } }
+        }
+    }
+}

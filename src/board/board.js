@@ -1,0 +1,156 @@
+'use strict';
+// Keeps the page true: asks for its body again when something changed, draws the trends, and
+// sends what people decide.
+
+const main = document.querySelector('main');
+const lost = document.getElementById('lost');
+const by = document.getElementById('by');
+by.value = localStorage.getItem('andon.by') || '';
+by.addEventListener('change', () => localStorage.setItem('andon.by', by.value.trim()));
+
+let shown = null;
+let busy = false;
+let again = false;
+
+async function refresh() {
+  if (busy) { again = true; return; }
+  busy = true;
+  try {
+    const answer = await fetch(location.href, { headers: { 'x-andon-body': '1' } });
+    const body = await answer.text();
+    if (answer.ok && body !== shown) { shown = body; put(body); }
+    lost.textContent = '';
+  } catch {
+    lost.textContent = document.body.dataset.lost;
+  }
+  busy = false;
+  if (again) { again = false; refresh(); }
+}
+
+// Keeps the focus, what an action answered, and the drawn trends.
+function put(body) {
+  const focus = document.activeElement && document.activeElement.id;
+  const said = new Map([...main.querySelectorAll('.card')].map(
+    card => [key(card), card.querySelector('[role=alert]').textContent]));
+  main.innerHTML = body;
+  for (const card of main.querySelectorAll('.card')) {
+    card.querySelector('[role=alert]').textContent = said.get(key(card)) || '';
+  }
+  if (focus) document.getElementById(focus)?.focus();
+  draw();
+}
+
+const key = card => JSON.stringify([card.dataset.asset, card.dataset.prediction]);
+
+main.addEventListener('click', async event => {
+  const button = event.target.closest('button[data-action]');
+  if (!button) return;
+  const card = button.closest('.card');
+  const note = card.querySelector('[role=alert]');
+  if (!by.value.trim()) { by.focus(); note.textContent = by.parentElement.textContent.trim() + '?'; return; }
+  const { asset, prediction } = card.dataset;
+  const order = { action: button.dataset.action, by: by.value.trim(), alert_id: button.dataset.alert };
+  if (order.action === 'shelve') order.for = '1h';
+  const path = `/api/v1/alerts/${encodeURIComponent(asset)}/${encodeURIComponent(prediction)}/command`;
+  const headers = { 'content-type': 'application/json' };
+  let token = localStorage.getItem('andon.token');
+  for (;;) {
+    if (token) headers.authorization = `Bearer ${token}`;
+    const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(order) });
+    if (answer.ok) { note.textContent = ''; break; }
+    const { error } = await answer.json().catch(() => ({ error: answer.statusText }));
+    if (answer.status === 401 && (token = prompt(error))) { localStorage.setItem('andon.token', token); continue; }
+    note.textContent = `${document.body.dataset.failed} ${error}`;
+    break;
+  }
+  refresh();
+});
+
+// --- Trends: what the buffer has, then what comes -------------------------------------------
+
+const SPAN = 600_000;
+const trends = new Map();
+
+async function load(asset, tag) {
+  if (!trends.has(tag)) trends.set(tag, { time_ms: [], min: [], max: [], last: [] });
+  const query = new URLSearchParams({ asset, tag, points: 600 });
+  const answer = await fetch(`/api/v1/samples?${query}`);
+  if (!answer.ok) return;
+  const stored = await answer.json();
+  const series = trends.get(tag);
+  const newest = stored.time_ms.at(-1) ?? 0;
+  for (const name in series) {
+    series[name] = stored[name].concat(series[name].filter((_, at) => series.time_ms[at] > newest));
+  }
+  draw();
+}
+
+// What came between two seconds is in the buffer only.
+setInterval(() => { for (const figure of main.querySelectorAll('[data-trend-tag]')) load(figure.dataset.trendAsset, figure.dataset.trendTag); }, 10_000);
+
+function take(readings) {
+  for (const { tag, time, value } of readings) {
+    const series = trends.get(tag);
+    const at = Date.parse(time);
+    if (!series || at <= (series.time_ms.at(-1) ?? 0)) continue;
+    series.time_ms.push(at);
+    for (const name of ['min', 'max', 'last']) series[name].push(value);
+    while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
+  }
+}
+
+function draw() {
+  for (const figure of main.querySelectorAll('[data-trend-tag]')) {
+    const { trendAsset: asset, trendTag: tag } = figure.dataset;
+    const series = trends.get(tag);
+    if (!series) { load(asset, tag); continue; }
+    if (series.time_ms.length) curve(figure, series);
+  }
+}
+
+function curve(figure, { time_ms, min, max, last }) {
+  const end = time_ms.at(-1), begin = Math.max(time_ms[0], end - SPAN);
+  const low = Math.min(...min.filter(Number.isFinite)), high = Math.max(...max.filter(Number.isFinite));
+  if (!Number.isFinite(low)) return;
+  const x = at => ((at - begin) / Math.max(end - begin, 1) * 600).toFixed(1);
+  const y = value => (112 - (value - low) / (high - low || 1) * 104).toFixed(1);
+  let path = '', gaps = '';
+  const bands = [];
+  let run = null;
+  time_ms.forEach((at, i) => {
+    if (!Number.isFinite(last[i])) {
+      run = null;
+      gaps += `<rect class="gap" x="${x(at)}" y="0" width="3" height="120"/>`;
+      return;
+    }
+    path += `${run ? 'L' : 'M'}${x(at)} ${y(last[i])}`;
+    if (!run) bands.push(run = []);
+    run.push(i);
+  });
+  const band = run => run.map(i => `${x(time_ms[i])},${y(max[i])}`)
+    .concat(run.toReversed().map(i => `${x(time_ms[i])},${y(min[i])}`)).join(' ');
+  const svg = figure.querySelector('svg');
+  svg.innerHTML = gaps + bands.map(run => `<polygon class="band" points="${band(run)}"/>`).join('')
+    + `<path class="curve" d="${path}"/>`;
+  let scale = figure.querySelector('small');
+  if (!scale) figure.append(scale = document.createElement('small'));
+  const clock = at => new Date(at).toLocaleTimeString();
+  scale.textContent = '';
+  for (const text of [clock(begin), `${short(low)} … ${short(high)}`, clock(end)]) {
+    scale.append(Object.assign(document.createElement('span'), { textContent: text }));
+  }
+}
+
+const short = value => Number(value.toPrecision(4)).toString();
+
+// --- What the box tells ---------------------------------------------------------------------
+
+const here = location.pathname.match(/^\/assets\/(.+)$/);
+const asset = here && decodeURIComponent(here[1]);
+const query = asset ? `?${new URLSearchParams({ asset })}` : '';
+const events = new EventSource(`/api/v1/events${query}`);
+events.addEventListener('alerts', refresh);
+events.addEventListener('assets', refresh);
+events.addEventListener('tags', event => { take(JSON.parse(event.data)); draw(); });
+events.addEventListener('error', () => { lost.textContent = document.body.dataset.lost; });
+draw();

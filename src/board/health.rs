@@ -1,0 +1,72 @@
+//! The box itself: sources, models, and what became of every sample.
+
+use maud::{Markup, html};
+
+use super::words::Words;
+use super::{ago, number};
+use crate::api::Desk;
+use crate::time::Timestamp;
+
+pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
+    let status = desk.overview.status();
+    let rows = [
+        (words.received, status.ledger.received),
+        (words.stored, status.ledger.stored),
+        (words.rejected, status.ledger.rejected_total()),
+        (words.shed, status.ledger.shed_total()),
+    ];
+    html! {
+        h1 { (words.health) }
+        h2 { (words.sources) }
+        table {
+            thead { tr { th { (words.sources) } th {} th { (words.messages) } th { (words.errors) } th { (words.last_data) } } }
+            tbody {
+                @for source in &status.sources {
+                    tr class=(if source.connected { "good" } else { "bad" }) {
+                        th scope="row" { (source.name) }
+                        td {
+                            (if source.connected { words.connected } else { words.disconnected })
+                            @if let (false, Some(error)) = (source.connected, &source.last_error) { " – " (error) }
+                        }
+                        td { (source.messages) }
+                        td { (source.errors) }
+                        td { @if let Some(last) = source.last_data { (ago(last, now)) } @else { "–" } }
+                    }
+                }
+            }
+        }
+        h2 { (words.models) }
+        table {
+            thead { tr { th { (words.model) } th { (words.device) } th { (words.inferences) } th { (words.shed) } th { (words.errors) } th { "ms" } } }
+            tbody {
+                @for stats in &desk.overview.models {
+                    @let stats = stats.snapshot();
+                    @let mean = stats.latency_sum.as_secs_f64() * 1e3 / (stats.batches.max(1) as f64);
+                    tr class=(if stats.healthy { "good" } else { "bad" }) {
+                        th scope="row" { (stats.identity.name) " " (stats.identity.version) }
+                        td { (stats.identity.device) }
+                        td { (stats.inferences) }
+                        td { (stats.replaced) }
+                        td { (stats.unhealthy + stats.failed) @if let Some(error) = &stats.last_error { " – " (error) } }
+                        td { (number(mean)) }
+                    }
+                }
+            }
+        }
+        h2 { (words.samples) }
+        table {
+            tbody {
+                @for (word, count) in rows { tr { th scope="row" { (word) } td { (count) } } }
+                @for (reason, count) in status.ledger.rejected.iter().filter(|(_, count)| *count > 0) {
+                    tr { th scope="row" { (words.rejected) ": " (reason.as_str()) } td { (count) } }
+                }
+                @for (reason, count) in status.ledger.shed.iter().filter(|(_, count)| *count > 0) {
+                    tr { th scope="row" { (words.shed) ": " (reason.as_str()) } td { (count) } }
+                }
+                tr { th scope="row" { (words.outbox) } td { (status.outbox.waiting) } }
+                tr { th scope="row" { (words.dead_letters) } td { (status.outbox.dead) } }
+                tr { th scope="row" { (words.disk) } td { (number(status.store.bytes as f64 / 1e6)) " MB" } }
+            }
+        }
+    }
+}

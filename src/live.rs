@@ -1,0 +1,201 @@
+//! The state of this moment, for whoever looks: newest readings, scores and alerts.
+//!
+//! The watch writes it as it goes; the API and the board read copies. Nothing here decides
+//! anything, and nothing is lost when nobody reads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::watch;
+
+use crate::alert::{AlertRecord, AlertState, Transition};
+use crate::asset::{AssetId, NamePattern};
+use crate::model::LoadedPrediction;
+use crate::sample::{Quality, Sample};
+use crate::settings::{Direction, Rule, RuleKind, Settings, TagSettings};
+use crate::tag::TagId;
+use crate::time::Timestamp;
+use crate::verdict::{ModelIdentity, PredictionId, Verdict};
+
+/// The newest reading of a tag.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Event time.
+    pub time: Timestamp,
+    pub received: Timestamp,
+    pub value: f64,
+    pub quality: Quality,
+}
+
+/// The newest verdict on an asset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// End of its window, event time.
+    pub at: Timestamp,
+    pub score: f64,
+    pub label: Option<Arc<str>>,
+}
+
+/// A prediction or a rule, as people know it. Its place in the list is its [`PredictionId`].
+#[derive(Clone, Debug)]
+pub struct Judge {
+    pub name: String,
+    pub assets: Vec<NamePattern>,
+    /// The plant's names of the tags it reads.
+    pub tags: Vec<String>,
+    pub model: Option<Arc<ModelIdentity>>,
+    pub rule: Option<RuleKind>,
+    pub raise: Option<f64>,
+    pub clear: Option<f64>,
+    pub direction: Direction,
+}
+
+#[derive(Debug)]
+pub struct Live {
+    pub judges: Vec<Judge>,
+    tags: Vec<(NamePattern, NamePattern, TagSettings)>,
+    readings: Mutex<Vec<Option<Reading>>>,
+    scores: Mutex<BTreeMap<(AssetId, PredictionId), Score>>,
+    alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
+    moves: watch::Sender<u64>,
+}
+
+impl Live {
+    pub fn new(settings: &Settings, predictions: &[LoadedPrediction]) -> Self {
+        let judges = predictions.iter().map(Judge::from);
+        let tag = |tag: &TagSettings| {
+            (NamePattern::new(&*tag.asset), NamePattern::new(&*tag.name), tag.clone())
+        };
+        Self {
+            judges: judges.chain(settings.rule.iter().map(Judge::from)).collect(),
+            tags: settings.tag.iter().map(tag).collect(),
+            readings: Mutex::default(),
+            scores: Mutex::default(),
+            alerts: Mutex::default(),
+            moves: watch::Sender::new(0),
+        }
+    }
+
+    /// Samples have been inspected.
+    pub fn note(&self, samples: &[Sample], received: Timestamp) {
+        let mut readings = lock(&self.readings);
+        for sample in samples {
+            let at = sample.tag.0 as usize;
+            if at >= readings.len() {
+                readings.resize(at + 1, None);
+            }
+            let slot = &mut readings[at];
+            if slot.is_none_or(|reading| reading.time <= sample.time) {
+                let Sample { time, value, quality, .. } = *sample;
+                *slot = Some(Reading { time, received, value, quality });
+            }
+        }
+    }
+
+    pub fn judged(&self, verdict: &Verdict) {
+        let score =
+            Score { at: verdict.evidence.end, score: verdict.score, label: verdict.label.clone() };
+        lock(&self.scores).insert((verdict.asset, verdict.prediction), score);
+    }
+
+    /// An alert has changed.
+    pub fn moved(&self, transition: &Transition) {
+        self.keep(&transition.record);
+        self.moves.send_modify(|moves| *moves += 1);
+    }
+
+    /// Alerts as the last life left them.
+    pub fn restored<'a>(&self, records: impl Iterator<Item = &'a AlertRecord>) {
+        records.for_each(|record| self.keep(record));
+    }
+
+    fn keep(&self, record: &AlertRecord) {
+        let key = (record.asset.clone(), record.prediction.clone());
+        let mut alerts = lock(&self.alerts);
+        match record.state {
+            AlertState::Normal => drop(alerts.remove(&key)),
+            _ => drop(alerts.insert(key, record.clone())),
+        }
+    }
+
+    /// Counts the changes of alerts; wakes whoever waits for one.
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
+    }
+
+    pub fn reading(&self, tag: TagId) -> Option<Reading> {
+        lock(&self.readings).get(tag.0 as usize).copied().flatten()
+    }
+
+    /// The newest readings by tag id.
+    pub fn readings(&self) -> Vec<Option<Reading>> {
+        lock(&self.readings).clone()
+    }
+
+    pub fn score(&self, asset: AssetId, prediction: PredictionId) -> Option<Score> {
+        lock(&self.scores).get(&(asset, prediction)).cloned()
+    }
+
+    /// The alerts that are not over and done with, the gravest first.
+    pub fn alerts(&self) -> Vec<AlertRecord> {
+        let mut alerts: Vec<AlertRecord> = lock(&self.alerts).values().cloned().collect();
+        let rank = |record: &AlertRecord| {
+            let state = match record.state {
+                AlertState::Active => 0,
+                AlertState::Cleared => 1,
+                AlertState::Acknowledged => 2,
+                AlertState::Shelved | AlertState::Normal => 3,
+            };
+            (state, std::cmp::Reverse(record.severity), std::cmp::Reverse(record.raised_at))
+        };
+        alerts.sort_by_key(rank);
+        alerts
+    }
+
+    pub fn alert(&self, asset: &str, prediction: &str) -> Option<AlertRecord> {
+        lock(&self.alerts).get(&(asset.to_owned(), prediction.to_owned())).cloned()
+    }
+
+    /// What the configuration says of a tag: the last entry that matches.
+    pub fn tag_settings(&self, asset: &str, tag: &str) -> Option<&TagSettings> {
+        let matches = |(assets, tags, _): &&(NamePattern, NamePattern, TagSettings)| {
+            assets.matches(asset) && tags.matches(tag)
+        };
+        self.tags.iter().rev().find(matches).map(|(.., settings)| settings)
+    }
+}
+
+impl From<&LoadedPrediction> for Judge {
+    fn from(prediction: &LoadedPrediction) -> Self {
+        Self {
+            name: prediction.name.clone(),
+            assets: prediction.assets.clone(),
+            tags: prediction.plant_tags.clone(),
+            model: Some(Arc::clone(&prediction.model)),
+            rule: None,
+            raise: prediction.policy.raise,
+            clear: prediction.policy.clear,
+            direction: prediction.policy.direction.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&Rule> for Judge {
+    fn from(rule: &Rule) -> Self {
+        let below = rule.when == RuleKind::Below;
+        Self {
+            name: rule.name.clone(),
+            assets: rule.assets.iter().map(|asset| NamePattern::new(&**asset)).collect(),
+            tags: vec![rule.tag.clone()],
+            model: None,
+            rule: Some(rule.when),
+            raise: rule.limit,
+            clear: rule.alert.clear,
+            direction: if below { Direction::Below } else { Direction::Above },
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds the live state")
+}
