@@ -79,7 +79,7 @@ async fn the_session_is_asked_for_as_configured() {
 }
 
 #[tokio::test]
-async fn fault_05_what_cannot_be_read_is_counted_quarantined_and_confirmed() {
+async fn fault_05_and_fault_09_what_cannot_be_read_is_counted_quarantined_and_confirmed() {
     let (script, port) = Scripted::bind().await;
     let mut running = ingest(port);
     let mut peer = script.subscribed().await;
