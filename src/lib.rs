@@ -17,6 +17,7 @@ pub mod verdict;
 // Layer 1: pure cores. No I/O, no async, no clock: `now` is an argument.
 pub mod alert;
 pub mod backoff;
+pub mod clock;
 pub mod decode;
 pub mod explain;
 pub mod feature;

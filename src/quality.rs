@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::asset::NamePattern;
+use crate::clock;
 use crate::ledger::Rejection;
 use crate::sample::{Quality, Sample};
 use crate::settings::TagSettings;
@@ -15,8 +16,6 @@ use crate::time::Timestamp;
 
 /// Readings of a tag that a redelivery is compared with.
 pub const REMEMBERED: u32 = 64;
-/// 2000-01-01T00:00:00Z: an earlier time is a clock that was never set.
-const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
 const NO_RULE: u32 = u32::MAX;
 
 /// What becomes of a sample.
@@ -59,7 +58,7 @@ pub struct InspectionCounts {
 pub struct Inspector {
     settings: Vec<(NamePattern, NamePattern, Plausible)>,
     /// Nanoseconds.
-    future: i64,
+    future: Duration,
     tracks: Vec<Track>,
     counts: InspectionCounts,
 }
@@ -82,7 +81,7 @@ impl Inspector {
         };
         Self {
             settings: settings.into_iter().map(plausible).collect(),
-            future: i64::try_from(future.as_nanos()).unwrap_or(i64::MAX),
+            future,
             tracks: Vec::new(),
             counts: InspectionCounts::default(),
         }
@@ -99,9 +98,7 @@ impl Inspector {
 
     #[inline]
     pub fn inspect(&mut self, sample: &mut Sample, now: Timestamp) -> Inspection {
-        if sample.time < EARLIEST
-            || sample.time.as_nanos().saturating_sub(self.future) > now.as_nanos()
-        {
+        if !clock::plausible(now, self.future).contains(&sample.time) {
             self.counts.bad_time += 1;
             return Inspection::BadTime;
         }
@@ -287,11 +284,21 @@ mod tests {
     }
 
     #[test]
+    fn fault_13_a_box_whose_clock_is_not_set_refuses_no_time() {
+        let mut inspector = inspector();
+        let booted = Timestamp::from_secs(20);
+        for time in [booted, NOW] {
+            let mut sample = Sample::new(TAG, time, 1.0);
+            assert_eq!(inspector.inspect(&mut sample, booted), Inspection::Accept);
+        }
+    }
+
+    #[test]
     fn absurd_times_are_refused() {
         let mut inspector = inspector();
         for (time, expected) in [
             (Timestamp::from_secs(0), Inspection::BadTime),
-            (EARLIEST, Inspection::Accept),
+            (clock::EARLIEST, Inspection::Accept),
             (NOW.plus(300_000), Inspection::Accept),
             (NOW.plus(300_001), Inspection::BadTime),
         ] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// other's; the adapters of layer 2 never one another.
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
-    &["alert", "backoff", "decode", "explain", "feature", "frame", "quality", "window"],
+    &["alert", "backoff", "clock", "decode", "explain", "feature", "frame", "quality", "window"],
     &["config", "http", "modbus", "model", "mqtt", "store"],
     &[
         "api",

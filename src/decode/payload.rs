@@ -11,12 +11,14 @@ mod tags;
 mod time;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::plan::Plan;
 use self::tags::Topic;
 use super::topic::{TopicError, TopicPattern};
+use crate::clock;
 use crate::ledger::Rejection;
 use crate::sample::Sample;
 use crate::settings::Subscription;
@@ -163,7 +165,7 @@ pub struct Decoders {
 struct Scope<'a> {
     registry: &'a Registry,
     arrival: Timestamp,
-    latest: Timestamp,
+    times: RangeInclusive<Timestamp>,
     topic: &'a mut Topic,
     out: &'a mut Vec<Sample>,
     decoded: Decoded,
@@ -199,7 +201,7 @@ impl Decoders {
         let scope = Scope {
             registry: &self.registry,
             arrival: now,
-            latest: now.saturating_add(self.future),
+            times: clock::plausible(now, self.future),
             topic,
             out,
             decoded: Decoded::default(),
@@ -252,7 +254,7 @@ impl Scope<'_> {
     }
 
     fn is_plausible(&self, time: Timestamp) -> bool {
-        time::EARLIEST <= time && time <= self.latest
+        self.times.contains(&time)
     }
 }
 

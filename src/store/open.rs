@@ -25,6 +25,7 @@ struct Counts {
     first_block: i64,
     last_block: i64,
     oldest: Option<i64>,
+    last_commit: Option<i64>,
 }
 
 pub(super) async fn open(
@@ -50,6 +51,7 @@ pub(super) async fn open_at(
     let failed = |source| OpenError::Open { path: location.db.clone(), source };
     let written_tags = load_tags(&mut opened.writer, &registry, &location).await?;
     let counts = counts(&mut opened.writer).await.map_err(failed)?;
+    let last_commit = counts.last_commit.map(Timestamp::from_nanos);
     let length = |count: i64| count.max(0).unsigned_abs();
     let shared = Arc::new(Shared::new(
         Queue::new(Limits::from(settings), counts.last_seq + 1),
@@ -71,7 +73,7 @@ pub(super) async fn open_at(
         connection: opened.writer,
         next_block: counts.last_block + 1,
         written_tags,
-        retention: Retention::from(settings),
+        retention: Retention::new(settings, last_commit, Timestamp::now()),
         lock,
     });
     Ok((Store { shared }, writer))
@@ -86,7 +88,8 @@ async fn counts(writer: &mut SqliteConnection) -> Result<Counts, sqlx::Error> {
          (SELECT count(*) FROM dead_letter) AS dead_letters, \
          coalesce((SELECT min(id) FROM block), 1) AS first_block, \
          coalesce((SELECT max(id) FROM block), 0) AS last_block, \
-         (SELECT min(max_time) FROM block) AS oldest",
+         (SELECT min(max_time) FROM block) AS oldest, \
+         (SELECT received FROM block ORDER BY id DESC LIMIT 1) AS last_commit",
     )
     .fetch_one(writer)
     .await

@@ -1,4 +1,4 @@
-//! A full disk, which only a page limit on the inside can play.
+//! A full disk, which only a page limit on the inside can play, and a clock that jumps.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Location;
+use super::retention::{Retention, Step};
 use super::*;
 use crate::sample::Receipt;
 
@@ -150,4 +151,43 @@ async fn on_a_full_disk_the_oldest_blocks_give_way() {
     assert!(store.read_tag(tag, Timestamp::MIN, first).await.unwrap().is_empty());
     token.cancel();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn fault_14_a_jump_of_the_clock_deletes_nothing() {
+    const AGE: Duration = Duration::from_secs(3600);
+    let folder = TempDir::new().unwrap();
+    let settings = StoreSettings { retain_age: AGE, ..settings(&folder) };
+    let location = Location::new(settings.path.clone());
+    let registry = Arc::new(Registry::new(10));
+    let ledger = Arc::new(Ledger::default());
+    let (store, writer) =
+        open::open_at(location.clone(), &settings, Arc::clone(&registry), Arc::clone(&ledger))
+            .await
+            .unwrap();
+    let token = CancellationToken::new();
+    let running = tokio::spawn(writer.run(token.clone()));
+    let tag = registry.intern("press-1", "vibration").unwrap();
+    let start = 1_800_000_000;
+    ledger.receive(100);
+    store.record(batch(tag, start, 100)).await;
+    token.cancel();
+    running.await.unwrap().unwrap();
+
+    let now = Timestamp::from_secs(start + 100);
+    let a_year_on = now.saturating_add(Duration::from_secs(365 * 86_400));
+    let mut connection = location.writer().await.unwrap();
+    let gauges = stats::Gauges::default();
+    let mut retention = Retention::new(&settings, Some(now), now);
+    for at in [now, a_year_on, a_year_on, now, Timestamp::from_secs(20)] {
+        let step = retention.step(&mut connection, 0, at, &gauges).await.unwrap();
+        assert_eq!(step, Step::Done, "at {at}");
+    }
+    let mut after_a_jump = Retention::new(&settings, Some(now), a_year_on);
+    let step = after_a_jump.step(&mut connection, 0, a_year_on, &gauges).await.unwrap();
+    assert_eq!(step, Step::Done);
+    // The same time, honestly come by, does delete.
+    let mut honest = Retention::new(&settings, Some(a_year_on), a_year_on);
+    let step = honest.step(&mut connection, 0, a_year_on, &gauges).await.unwrap();
+    assert_eq!(step, Step::Deleted);
 }

@@ -59,7 +59,7 @@ async fn answer(task: JoinHandle<Result<(), PublishError>>) -> Result<(), Publis
     within("an answer to a publish", task).await.unwrap()
 }
 
-async fn started() -> (Scripted, Out, Peer) {
+pub(crate) async fn started() -> (Scripted, Out, Peer) {
     let (script, port) = Scripted::bind().await;
     let out = Out::start(port);
     let peer = script.subscribed().await;
@@ -86,7 +86,7 @@ async fn a_publish_resolves_at_its_own_puback() {
 }
 
 #[tokio::test]
-async fn an_error_code_in_the_puback_is_a_refusal_and_the_link_survives() {
+async fn fault_16_an_error_code_in_the_puback_is_a_refusal_and_the_link_survives() {
     let (_script, out, mut peer) = started().await;
     let refused = out.publish(message("acme/a", "1"));
     let id = peer.published().await.pkid;
@@ -100,7 +100,7 @@ async fn an_error_code_in_the_puback_is_a_refusal_and_the_link_survives() {
 }
 
 #[tokio::test]
-async fn a_broker_that_dies_in_a_publish_disconnects_and_is_found_again() {
+async fn fault_01_a_broker_that_dies_in_a_publish_disconnects_and_is_found_again() {
     let (script, out, mut peer) = started().await;
     let lost = out.publish(message("acme/a", "1"));
     peer.published().await;

@@ -79,7 +79,7 @@ async fn the_session_is_asked_for_as_configured() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_counted_quarantined_and_confirmed() {
+async fn fault_05_and_fault_09_what_cannot_be_read_is_counted_quarantined_and_confirmed() {
     let (script, port) = Scripted::bind().await;
     let mut running = ingest(port);
     let mut peer = script.subscribed().await;
@@ -118,7 +118,7 @@ async fn a_full_quarantine_stops_nothing() {
 }
 
 #[tokio::test]
-async fn retained_messages_travel_apart_and_are_stale() {
+async fn fault_08_retained_messages_travel_apart_and_are_stale() {
     let (script, port) = Scripted::bind().await;
     let mut running = ingest(port);
     let mut peer = script.subscribed().await;
@@ -150,7 +150,7 @@ async fn a_refused_subscription_is_told_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_new_link_subscribes_again_and_forgets_the_old_receipts() {
+async fn fault_03_a_new_link_subscribes_again_and_forgets_the_old_receipts() {
     let (script, port) = Scripted::bind().await;
     let mut running = ingest(port);
     let mut peer = script.subscribed().await;
@@ -178,7 +178,7 @@ async fn a_receipt_that_is_dropped_makes_the_broker_deliver_again() {
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_left_after_one_and_a_half_keep_alives() {
+async fn fault_02_a_silent_peer_is_left_after_one_and_a_half_keep_alives() {
     let (script, port) = Scripted::bind().await;
     let running = ingest(port);
     let limits = ConnAckProperties { server_keep_alive: Some(1), ..limits() };
@@ -207,7 +207,7 @@ async fn an_idle_link_lives_on_pings() {
 }
 
 #[tokio::test]
-async fn two_clients_with_one_id_do_not_throw_each_other_out_for_ever() {
+async fn fault_11_two_clients_with_one_id_do_not_throw_each_other_out_for_ever() {
     let (script, port) = Scripted::bind().await;
     let running = ingest(port);
     for _ in 0..2 {
@@ -317,7 +317,7 @@ async fn at_the_end_the_last_receipts_are_waited_for() {
 }
 
 #[tokio::test]
-async fn an_ingest_without_a_broker_keeps_trying_and_stops_when_told() {
+async fn fault_04_an_ingest_without_a_broker_keeps_trying_and_stops_when_told() {
     let (script, port) = Scripted::bind().await;
     drop(script);
     let running = ingest(port);

@@ -15,7 +15,7 @@ use self::element::ElementSeed;
 use self::reading::{Reading, ReadingSeed};
 pub(super) use self::shape::Shape;
 use super::plan::JsonPlan;
-use super::time::{EARLIEST, TimeAt};
+use super::time::TimeAt;
 use super::{Decoded, Scope};
 use crate::ledger::Rejection;
 use crate::sample::Sample;
@@ -48,10 +48,8 @@ impl Scope<'_> {
         let Some(shape) = &self.topic.shape else {
             return false;
         };
-        let latest = self.latest;
-        shape.read(plan.unit, self.arrival, payload, self.out, |time| {
-            EARLIEST <= time && time <= latest
-        })
+        let times = &self.times;
+        shape.read(plan.unit, self.arrival, payload, self.out, |time| times.contains(&time))
     }
 }
 

@@ -6,9 +6,6 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use crate::settings::TimeUnit;
 use crate::time::Timestamp;
 
-/// 2000-01-01T00:00:00Z. A clock that says less has never been set.
-pub(super) const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
-
 /// Follows `path` to a time. Gives `None` where there is something that is not one.
 pub(super) struct TimeAt<'a> {
     pub(super) path: &'a [Box<str>],
