@@ -18,6 +18,7 @@ pub mod verdict;
 pub mod alert;
 pub mod backoff;
 pub mod decode;
+pub mod evaluate;
 pub mod explain;
 pub mod feature;
 pub mod frame;
@@ -31,11 +32,13 @@ pub mod modbus;
 pub mod model;
 pub mod mqtt;
 pub mod store;
+pub mod table;
 
 // Layer 3: wiring.
 pub mod deliver;
 pub mod lifecycle;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod sources;
 pub mod stages;
 pub mod status;

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 /// other's; the adapters of layer 2 never one another.
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
-    &["alert", "backoff", "decode", "explain", "feature", "frame", "quality", "window"],
-    &["config", "http", "modbus", "model", "mqtt", "store"],
+    &["alert", "backoff", "decode", "evaluate", "explain", "feature", "frame", "quality", "window"],
+    &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "cli",
         "deliver",
         "demo",
         "lifecycle",
         "pipeline",
+        "rehearsal",
         "sources",
         "stages",
         "status",
