@@ -82,3 +82,18 @@ fn what_is_wrong_is_told_with_its_place() {
     let few = told("unit,hours,a,b\nu1,,1,1\n");
     assert!(few.contains("no window has both an answer and a label"), "{few}");
 }
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.html");
+    let output = evaluate(&rows(), &["--html", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(&file).unwrap();
+    // ROC, precision and recall, scores, answer against truth, and the course of two assets.
+    assert_eq!(page.matches("<svg").count(), 6);
+    assert_eq!(page.matches("</svg>").count(), 6);
+    for outside in ["<script", "<link", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}

@@ -1,7 +1,10 @@
 //! `andon evaluate`: a model over a CSV file, on the daemon's own path, and the figures.
 
+mod page;
+mod plots;
 mod print;
 mod report;
+mod sheet;
 mod truth;
 
 use std::collections::BTreeMap;
@@ -14,7 +17,10 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::report::{Data, Report};
+use self::sheet::Sheet;
 use self::truth::{Labels, Reading, Truths};
+use crate::asset::AssetId;
+use crate::frame::Threshold;
 use crate::model::{self, Card, Loaded};
 use crate::rehearsal::Rehearsal;
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
@@ -62,10 +68,17 @@ pub(super) struct Arguments {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the report with plots to this file.
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let report = evaluate(arguments)?;
+    let (report, sheet) = evaluate(arguments)?;
+    if let Some(file) = &arguments.html {
+        std::fs::write(file, page::page(&report, &sheet)?)
+            .with_context(|| format!("--html {}: cannot be written", file.display()))?;
+    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -74,21 +87,29 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn evaluate(arguments: &Arguments) -> anyhow::Result<Report> {
+fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
     let costs: [f64; 2] =
         arguments.costs.as_slice().try_into().context("--costs takes two numbers: 1,10")?;
     let (loaded, card) = load(arguments)?;
     let [prediction] = loaded.predictions.as_slice() else { bail!("the model did not load") };
-    let (window, policy) = (prediction.window.clone(), prediction.policy.clone());
+    let window = prediction.window.clone();
+    let policy = &prediction.policy;
+    let threshold = Threshold {
+        raise: policy.raise.context("the alert rule has no `raise`")?,
+        direction: policy.direction.unwrap_or_default(),
+    };
     let identity = (*prediction.model).clone();
     let mut table = Table::open(&arguments.data, columns(arguments, &card, &window)?)?;
     let labels = Labels::new(&card.output);
     let mut truths = Truths::default();
     let mut rehearsal = Rehearsal::start(loaded)?;
     let bar = progress(&arguments.data);
+    let mut names: BTreeMap<AssetId, String> = BTreeMap::new();
     let mut rows = 0;
     while let Some(row) = table.next_row()? {
-        let asset = rehearsal.feed(row.group.as_deref().unwrap_or("data"), row.time, &row.values);
+        let name = row.group.as_deref().unwrap_or("data");
+        let asset = rehearsal.feed(name, row.time, &row.values);
+        names.entry(asset).or_insert_with(|| name.to_owned());
         if let Some(text) = &row.label {
             let truth: Reading =
                 labels.read(text).map_err(|problem| table.bad_label(row.number, text, problem))?;
@@ -110,16 +131,17 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<Report> {
         timed: arguments.time.is_some() || arguments.every.is_some(),
     };
     let judged = truths.judge(&told, &window);
-    Report::new(report::Parts {
+    let report = Report::new(report::Parts {
         identity,
         card: &card,
-        policy: &policy,
+        threshold,
         data,
         losses,
-        judged,
+        judged: &judged,
         costs,
         horizon: arguments.horizon,
-    })
+    })?;
+    Ok((report, Sheet::new(&judged, &names, &card, threshold)))
 }
 
 fn load(arguments: &Arguments) -> anyhow::Result<(Loaded, Card)> {

@@ -28,7 +28,7 @@ enum Command {
     /// Check a configuration and its models; print every error with its place.
     Check(ConfigFile),
     /// Measure a model on recorded data, with what the daemon itself does to it.
-    Evaluate(evaluate::Arguments),
+    Evaluate(Box<evaluate::Arguments>),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),

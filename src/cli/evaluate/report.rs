@@ -13,7 +13,6 @@ use crate::evaluate::{
 use crate::frame::Threshold;
 use crate::model::Card;
 use crate::rehearsal::Losses;
-use crate::settings::AlertPolicy;
 use crate::verdict::ModelIdentity;
 
 #[derive(Clone, Debug, Serialize)]
@@ -66,10 +65,10 @@ pub(super) struct ValueReport {
 pub(super) struct Parts<'a> {
     pub(super) identity: ModelIdentity,
     pub(super) card: &'a Card,
-    pub(super) policy: &'a AlertPolicy,
+    pub(super) threshold: Threshold,
     pub(super) data: Data,
     pub(super) losses: Losses,
-    pub(super) judged: Vec<Judged>,
+    pub(super) judged: &'a [Judged],
     /// Of a false positive and of a false negative.
     pub(super) costs: [f64; 2],
     pub(super) horizon: Duration,
@@ -77,7 +76,7 @@ pub(super) struct Parts<'a> {
 
 impl Report {
     pub(super) fn new(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { identity, card, policy, data, losses, judged, costs, horizon } = parts;
+        let Parts { identity, card, threshold, data, losses, judged, costs, horizon } = parts;
         if judged.is_empty() {
             anyhow::bail!(
                 "no window has both an answer and a label: {} rows of {} assets; {}",
@@ -86,25 +85,22 @@ impl Report {
                 why_not(losses),
             );
         }
-        let raise = policy.raise.unwrap_or_default();
-        let direction = policy.direction.unwrap_or_default();
-        let threshold = Threshold { raise, direction };
         let positive = |truth| is_positive(truth, card, threshold);
         let scored: Vec<Scored> = judged
             .iter()
             .map(|one| Scored { score: one.score, positive: positive(one.truth) })
             .collect();
-        let classes = (card.output.labels.len() > 2).then(|| classes(&card.output.labels, &judged));
+        let classes = (card.output.labels.len() > 2).then(|| classes(&card.output.labels, judged));
         Ok(Self {
             model: identity,
             task: card.task.clone(),
             unit: card.output.unit.clone(),
             losses,
             windows: judged.len(),
-            binary: Binary::new(&scored, raise, direction, costs),
+            binary: Binary::new(&scored, threshold.raise, threshold.direction, costs),
             classes: classes.flatten(),
-            value: values(&judged),
-            alarms: data.timed.then(|| alarms(&tracks(&judged, positive), horizon)),
+            value: values(judged),
+            alarms: data.timed.then(|| alarms(&tracks(judged, positive), horizon)),
             data,
         })
     }
@@ -118,7 +114,7 @@ fn why_not(losses: Losses) -> String {
     )
 }
 
-fn is_positive(truth: Reading, card: &Card, threshold: Threshold) -> bool {
+pub(super) fn is_positive(truth: Reading, card: &Card, threshold: Threshold) -> bool {
     match truth {
         Reading::Value(value) => threshold.is_reached(value),
         Reading::Class(class) => {
