@@ -19,6 +19,7 @@ pub mod alert;
 pub mod backoff;
 pub mod clock;
 pub mod decode;
+pub mod evaluate;
 pub mod explain;
 pub mod feature;
 pub mod frame;
@@ -32,6 +33,7 @@ pub mod modbus;
 pub mod model;
 pub mod mqtt;
 pub mod store;
+pub mod table;
 
 // Layer 3: wiring.
 pub mod api;
@@ -40,6 +42,7 @@ pub mod deliver;
 pub mod lifecycle;
 pub mod live;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod sources;
 pub mod stages;
 pub mod status;

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 /// other's; the adapters of layer 2 never one another.
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
-    &["alert", "backoff", "clock", "decode", "explain", "feature", "frame", "quality", "window"],
-    &["config", "http", "modbus", "model", "mqtt", "store"],
+    &[
+        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame",
+        "quality", "window",
+    ],
+    &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",
         "board",
@@ -18,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "lifecycle",
         "live",
         "pipeline",
+        "rehearsal",
         "sources",
         "stages",
         "status",

@@ -5,6 +5,7 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod evaluate;
 mod run;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and its models; print every error with its place.
     Check(ConfigFile),
+    /// Measure a model on recorded data, with what the daemon itself does to it.
+    Evaluate(Box<evaluate::Arguments>),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),
         Command::Check(file) => check::main(&file.config),
+        Command::Evaluate(arguments) => evaluate::main(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -417,7 +417,7 @@ pub async fn quarantine(store: Store, mut payloads: mpsc::Receiver<Quarantined>)
     }
 }
 
-fn window_spec(loaded: &LoadedPrediction) -> WindowSpec {
+pub(crate) fn window_spec(loaded: &LoadedPrediction) -> WindowSpec {
     let window = &loaded.window;
     let length = window.length.expect("loading refuses a window without `length`");
     WindowSpec {
