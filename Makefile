@@ -46,6 +46,31 @@ lint: ## Formatting, clippy, documentation
 interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv)
 	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
 
+# The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
+PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) \
+	--bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) --reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
+
+.PHONY: proof-tools
+proof-tools: runtime build
+	@$(CARGO_RELEASE) --example read-buffer
+
+.PHONY: crash
+crash: proof-tools ## SIGKILL at random moments under load; nothing acknowledged is lost (CYCLES, SEED)
+	@$(call PROOF,crash)
+
+.PHONY: powercut
+powercut: proof-tools ## The same, with the disk put back to what was synced, and torn writes
+	@$(call PROOF,powercut)
+
+.PHONY: faults
+faults: proof-tools ## Every write, sync, open and truncate fails in turn, with a power cut after each
+	@$(call PROOF,faults)
+
+.PHONY: proof
+proof: proof-tools ## A short form of crash and powercut, for CI
+	@$(call PROOF,crash) --cycles 50
+	@$(call PROOF,powercut) --cycles 50
+
 .PHONY: bench
 bench: runtime build ## Measure; one JSON line a figure (needs mosquitto)
 	@cargo bench --locked --bench pipeline

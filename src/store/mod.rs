@@ -20,6 +20,7 @@ mod stats;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -268,6 +269,12 @@ impl Store {
         })
         .await?;
         Ok(count)
+    }
+
+    /// From when on samples have to be read to have all that came in within `span` before the
+    /// last commit. History that was handed in late is left out.
+    pub async fn tail(&self, span: Duration) -> Result<Option<Timestamp>, StoreError> {
+        Ok(read::tail(&self.shared.readers, span).await?)
     }
 
     /// The newest first.

@@ -1,5 +1,7 @@
 //! Reading back, in short reads: an open read keeps a checkpoint from finishing.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 use sqlx::SqlitePool;
@@ -15,6 +17,8 @@ use crate::time::Timestamp;
 
 /// Blocks fetched in one read.
 const BLOCKS_A_READ: usize = 16;
+/// Blocks at the end that are looked through for those of the last minute.
+const TAIL_BLOCKS: i64 = 10_000;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -38,6 +42,24 @@ pub(super) async fn block_ids(
         .bind(to.as_nanos())
         .fetch_all(readers)
         .await
+}
+
+/// The oldest sample time of the blocks that came in within `span` before the end, but none older
+/// than that span before their arrival: history that is handed in late is not looked at again.
+pub(super) async fn tail(readers: &SqlitePool, span: Duration) -> Result<Option<Timestamp>> {
+    let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "WITH newest AS (SELECT min_time, received FROM block ORDER BY id DESC LIMIT ?), \
+         finish AS (SELECT max(received) AS at FROM newest) \
+         SELECT max(min(min_time), (SELECT at FROM finish) - 2 * ?) FROM newest \
+         WHERE received >= (SELECT at FROM finish) - ?",
+    )
+    .bind(TAIL_BLOCKS)
+    .bind(span)
+    .bind(span)
+    .fetch_one(readers)
+    .await?;
+    Ok(oldest.map(Timestamp::from_nanos))
 }
 
 /// Reads and decodes the blocks `ids`, a few at a time, and hands over each one's samples and

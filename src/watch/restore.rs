@@ -19,6 +19,10 @@ const FRAMES_AHEAD: usize = 128;
 /// An asset whose windows stand so far behind the others' of the same prediction has been silent:
 /// the buffer is not read back that far for it.
 const SILENT_FOR: Duration = Duration::from_secs(3600);
+/// So much of the end is always read: an alert rule may not have seen what was acknowledged last,
+/// and a broker repeats what it was not told of before the end.
+const TAIL: Duration = Duration::from_secs(60);
+
 impl Watch {
     /// Puts alerts, windows and rules back to where the last life left them.
     pub async fn restore(&mut self, verdicts: &mut mpsc::Receiver<Verdict>) -> anyhow::Result<()> {
@@ -53,7 +57,8 @@ impl Watch {
     /// Feeds the stored samples to the windows; gives the frames of those that close.
     async fn rebuild_windows(&mut self) -> anyhow::Result<Vec<Frame>> {
         let marks = recent(self.store.load_marks().await?);
-        let Some(from) = marks.iter().map(|mark| mark.start).min() else {
+        let tail = self.store.tail(TAIL).await?;
+        let Some(from) = marks.iter().map(|mark| mark.start).chain(tail).min() else {
             return Ok(Vec::new());
         };
         for WindowMark { asset, prediction, start, end } in marks {
