@@ -54,6 +54,7 @@ impl Bench {
             state: Some("{}".into()),
             messages: vec![message(topic, body)],
             at: Timestamp::now(),
+            cause: None,
         };
         within("the alert on disk", self.store.commit_change(change)).await.unwrap();
     }
