@@ -43,7 +43,7 @@ lint: ## Formatting, clippy, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 .PHONY: interop
-interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv)
+interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv, chromium-driver)
 	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
 
 # The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
