@@ -71,6 +71,18 @@ proof: proof-tools ## A short form of crash and powercut, for CI
 	@$(call PROOF,crash) --cycles 50
 	@$(call PROOF,powercut) --cycles 50
 
+.venv-train: models/requirements.txt
+	python3 -m venv --clear $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+.PHONY: models
+models: .venv-train runtime ## Train the models again (DATA=folder of the data, see docs/models.md)
+	@test -n "$(DATA)" || { echo "say where the data is: make models DATA=FOLDER (docs/models.md)"; exit 1; }
+	$(CARGO_RELEASE) --example record-plant
+	.venv-train/bin/python models/spindle-anomaly/train.py $(TARGET)/release/examples/record-plant
+	.venv-train/bin/python models/machine-failure/train.py $(DATA)/ai4i2020/ai4i2020.csv
+	.venv-train/bin/python models/process-anomaly/train.py $(DATA)/tep
+	.venv-train/bin/python models/gearbox-vibration/train.py $(DATA)/gearbox_spectraquest
+
 .PHONY: bench
 bench: runtime build ## Measure; one JSON line a figure (needs mosquitto)
 	@cargo bench --locked --bench pipeline
