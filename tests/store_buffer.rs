@@ -308,6 +308,33 @@ async fn a_restart_keeps_tags_states_marks_and_outbox_numbers() {
 }
 
 #[tokio::test]
+async fn the_history_keeps_every_transition_in_order_even_those_that_arrived_together() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder, LONG);
+    let said = async |bench: &Bench| -> Vec<(String, String)> {
+        let events = bench.store.alert_events(Timestamp::MIN, Timestamp::MAX, 10).await.unwrap();
+        events.into_iter().map(|event| (event.cause, event.state)).collect()
+    };
+    let bench = Bench::start(&settings).await;
+    for (cause, state) in [("raised", "1"), ("cleared", "2"), ("raised", "3")] {
+        let change = AlertChange { cause: Some(cause), ..change("press-1", Some(state), &[]) };
+        bench.store.commit_change(change).await.unwrap();
+    }
+    let expected = [("raised", "3"), ("cleared", "2"), ("raised", "1")]
+        .map(|(cause, state)| (cause.to_owned(), state.to_owned()));
+    assert_eq!(said(&bench).await, expected);
+    bench.stop().await;
+
+    let bench = Bench::start(&settings).await;
+    let last = AlertChange { cause: Some("cleared"), ..change("press-1", Some("4"), &[]) };
+    bench.store.commit_change(last).await.unwrap();
+    let all = said(&bench).await;
+    assert_eq!(all[0], ("cleared".to_owned(), "4".to_owned()));
+    assert_eq!(all[1..], expected, "a restart goes on with new numbers");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn stopping_commits_what_is_queued_and_leaves_no_wal() {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder, LONG);

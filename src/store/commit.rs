@@ -11,9 +11,10 @@ use super::queue::{Chores, PendingChange};
 use crate::tag::{TagId, TagInfo};
 use crate::time::Timestamp;
 
-/// Rows that the quarantine and the dead letters keep, the newest.
+/// Rows that the quarantine, the dead letters and the history keep, the newest.
 const QUARANTINE_KEPT: i64 = 1000;
 const DEAD_LETTERS_KEPT: i64 = 10_000;
+const EVENTS_KEPT: i64 = 50_000;
 /// Scripts up to this many statements have few shapes and are kept prepared.
 const PREPARED_STATEMENTS: usize = 8;
 
@@ -67,7 +68,8 @@ impl Script {
         self.bind(encoded.data);
     }
 
-    pub(super) fn change(&mut self, pending: &PendingChange) {
+    /// `event` numbers the change in the history.
+    pub(super) fn change(&mut self, pending: &PendingChange, event: i64) {
         let change = &pending.change;
         match &change.state {
             Some(state) => {
@@ -88,14 +90,17 @@ impl Script {
         }
         if let (Some(cause), Some(state)) = (change.cause, &change.state) {
             self.statement(
-                "INSERT OR REPLACE INTO alert_event (at, asset, prediction, cause, state) \
-                 VALUES (?, ?, ?, ?, ?);",
+                "INSERT OR REPLACE INTO alert_event (id, at, asset, prediction, cause, state) \
+                 VALUES (?, ?, ?, ?, ?, ?);",
             );
+            self.bind(event);
             self.bind(change.at.as_nanos());
             self.bind(change.key.asset.clone());
             self.bind(change.key.prediction.clone());
             self.bind(cause);
             self.bind(state.clone());
+            self.statement("DELETE FROM alert_event WHERE id <= ?;");
+            self.bind(event - EVENTS_KEPT);
         }
         for (seq, message) in (pending.first_seq..).zip(&change.messages) {
             self.statement(

@@ -24,6 +24,7 @@ struct Counts {
     dead_letters: i64,
     first_block: i64,
     last_block: i64,
+    last_event: i64,
     oldest: Option<i64>,
     last_commit: Option<i64>,
 }
@@ -72,6 +73,7 @@ pub(super) async fn open_at(
         location,
         connection: opened.writer,
         next_block: counts.last_block + 1,
+        next_event: counts.last_event + 1,
         written_tags,
         retention: Retention::new(settings, last_commit, Timestamp::now()),
         lock,
@@ -88,6 +90,7 @@ async fn counts(writer: &mut SqliteConnection) -> Result<Counts, sqlx::Error> {
          (SELECT count(*) FROM dead_letter) AS dead_letters, \
          coalesce((SELECT min(id) FROM block), 1) AS first_block, \
          coalesce((SELECT max(id) FROM block), 0) AS last_block, \
+         coalesce((SELECT max(id) FROM alert_event), 0) AS last_event, \
          (SELECT min(max_time) FROM block) AS oldest, \
          (SELECT received FROM block ORDER BY id DESC LIMIT 1) AS last_commit",
     )

@@ -184,7 +184,7 @@ pub(super) async fn alert_events(
 ) -> Result<Vec<AlertEvent>> {
     let rows: Vec<(i64, String, String, String, String)> = sqlx::query_as(
         "SELECT at, asset, prediction, cause, state FROM alert_event \
-         WHERE at >= ? AND at < ? ORDER BY at DESC LIMIT ?",
+         WHERE at >= ? AND at < ? ORDER BY id DESC LIMIT ?",
     )
     .bind(from.as_nanos())
     .bind(to.as_nanos())

@@ -18,8 +18,6 @@ use crate::time::Timestamp;
 const STEP_BYTES: u64 = 1 << 20;
 /// ... and this many blocks.
 const STEP_BLOCKS: i64 = 256;
-/// Transitions of alerts that are kept, the newest.
-const EVENTS_KEPT: i64 = 50_000;
 /// Pages one step gives back to the file system.
 const VACUUM_PAGES: u32 = 256;
 
@@ -115,7 +113,6 @@ impl Retention {
         // A little below the limit, so that the file does not creep over it between steps.
         let target = self.bytes - self.bytes / 32;
         let over = (pages.used() + wal).saturating_sub(target);
-        forget_events(writer).await?;
         let deleted = delete_oldest(writer, over, self.cutoff(now), gauges).await?;
         if deleted > 0 {
             return Ok(Step::Deleted);
@@ -127,17 +124,6 @@ impl Retention {
         }
         Ok(Step::Done)
     }
-}
-
-async fn forget_events(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "DELETE FROM alert_event WHERE at <= \
-         (SELECT at FROM alert_event ORDER BY at DESC LIMIT 1 OFFSET ?)",
-    )
-    .bind(EVENTS_KEPT)
-    .execute(writer)
-    .await?;
-    Ok(())
 }
 
 /// Deletes blocks that end before `cutoff`, and further ones until `over` bytes are free.

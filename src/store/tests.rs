@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Location;
@@ -61,13 +62,34 @@ fn change() -> AlertChange {
     }
 }
 
+/// A buffer with one tag, and its writer at work.
+struct Open {
+    store: Store,
+    ledger: Arc<Ledger>,
+    tag: TagId,
+    token: CancellationToken,
+    running: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Open {
+    async fn at(location: &Location, settings: &StoreSettings) -> Self {
+        let registry = Arc::new(Registry::new(10));
+        let ledger = Arc::new(Ledger::default());
+        let made =
+            open::open_at(location.clone(), settings, Arc::clone(&registry), Arc::clone(&ledger));
+        let (store, writer) = made.await.unwrap();
+        let token = CancellationToken::new();
+        let running = tokio::spawn(writer.run(token.clone()));
+        let tag = registry.intern("press-1", "vibration").unwrap();
+        Self { store, ledger, tag, token, running }
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_sheds_the_oldest_keeps_changes_and_passes() {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
     let location = Location::new(settings.path.clone());
-    let registry = Arc::new(Registry::new(10));
-    let ledger = Arc::new(Ledger::default());
     // First make the file, then find the disk full.
     let made = open::open_at(
         location.clone(),
@@ -77,13 +99,7 @@ async fn a_full_disk_sheds_the_oldest_keeps_changes_and_passes() {
     );
     drop(made.await.unwrap());
     location.limit_pages(1);
-    let (store, writer) =
-        open::open_at(location.clone(), &settings, Arc::clone(&registry), Arc::clone(&ledger))
-            .await
-            .unwrap();
-    let token = CancellationToken::new();
-    let running = tokio::spawn(writer.run(token.clone()));
-    let tag = registry.intern("press-1", "vibration").unwrap();
+    let Open { store, ledger, tag, token, running } = Open::at(&location, &settings).await;
 
     let settled = Arc::new(AtomicU32::new(0));
     let receipt = Receipt::new({
@@ -130,15 +146,7 @@ async fn on_a_full_disk_the_oldest_blocks_give_way() {
     let settings = settings(&folder);
     let location = Location::new(settings.path.clone());
     location.limit_pages(200);
-    let registry = Arc::new(Registry::new(10));
-    let ledger = Arc::new(Ledger::default());
-    let (store, writer) =
-        open::open_at(location, &settings, Arc::clone(&registry), Arc::clone(&ledger))
-            .await
-            .unwrap();
-    let token = CancellationToken::new();
-    let running = tokio::spawn(writer.run(token.clone()));
-    let tag = registry.intern("press-1", "vibration").unwrap();
+    let Open { store, ledger, tag, token, running } = Open::at(&location, &settings).await;
     for part in 0..40 {
         ledger.receive(5000);
         store.record(batch(tag, part * 10_000, 5000)).await;
@@ -159,15 +167,7 @@ async fn fault_14_a_jump_of_the_clock_deletes_nothing() {
     let folder = TempDir::new().unwrap();
     let settings = StoreSettings { retain_age: AGE, ..settings(&folder) };
     let location = Location::new(settings.path.clone());
-    let registry = Arc::new(Registry::new(10));
-    let ledger = Arc::new(Ledger::default());
-    let (store, writer) =
-        open::open_at(location.clone(), &settings, Arc::clone(&registry), Arc::clone(&ledger))
-            .await
-            .unwrap();
-    let token = CancellationToken::new();
-    let running = tokio::spawn(writer.run(token.clone()));
-    let tag = registry.intern("press-1", "vibration").unwrap();
+    let Open { store, ledger, tag, token, running } = Open::at(&location, &settings).await;
     let start = 1_800_000_000;
     ledger.receive(100);
     store.record(batch(tag, start, 100)).await;

@@ -46,6 +46,7 @@ pub struct StoreWriter {
     connection: Option<SqliteConnection>,
     encoder: Encoder,
     next_block: i64,
+    next_event: i64,
     written_tags: u32,
     checkpointer: Checkpointer,
     retention: Retention,
@@ -79,6 +80,7 @@ pub(super) struct Start {
     pub(super) location: Location,
     pub(super) connection: SqliteConnection,
     pub(super) next_block: i64,
+    pub(super) next_event: i64,
     pub(super) written_tags: u32,
     pub(super) retention: Retention,
     pub(super) lock: File,
@@ -86,7 +88,7 @@ pub(super) struct Start {
 
 impl StoreWriter {
     pub(super) fn new(start: Start) -> Self {
-        let Start { shared, registry, location, connection, next_block, .. } = start;
+        let Start { shared, registry, location, connection, next_block, next_event, .. } = start;
         let checkpoint_bytes = (start.retention.bytes / 16).clamp(1 << 16, CHECKPOINT_BYTES);
         let checkpointer =
             Checkpointer::new(location.clone(), Arc::clone(&shared), checkpoint_bytes);
@@ -98,6 +100,7 @@ impl StoreWriter {
             connection: Some(connection),
             encoder: Encoder::default(),
             next_block,
+            next_event,
             written_tags: start.written_tags,
             checkpointer,
             retention: start.retention,
@@ -156,8 +159,8 @@ impl StoreWriter {
         if let Some(block) = block {
             script.block(block);
         }
-        for change in &work.changes {
-            script.change(change);
+        for (event, change) in (self.next_event..).zip(&work.changes) {
+            script.change(change, event);
         }
         script.chores(&work.chores, Timestamp::now());
         let started = Instant::now();
@@ -165,6 +168,7 @@ impl StoreWriter {
             Ok(()) => {
                 self.shared.gauges.committed(started.elapsed(), blocks, bytes);
                 self.next_block += i64::try_from(blocks).unwrap_or(1);
+                self.next_event += i64::try_from(work.changes.len()).unwrap_or(i64::MAX);
                 self.written_tags += u32::try_from(tags.len()).expect("fewer than 2^32 tags");
                 self.recovered();
                 self.wrote(bytes);
