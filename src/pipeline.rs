@@ -77,7 +77,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         Some(address) => Some(http::bind(address).await?),
         None => None,
     };
-    let guard = status::guard(&settings.http)?;
+    let guard = http::Guard::prepare(&settings.http)?;
     let http = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await

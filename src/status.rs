@@ -3,18 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
-use crate::http::{Guard, Pages};
+use crate::http::Pages;
 use crate::mqtt::Publisher;
-use crate::settings::HttpSettings;
 use crate::telemetry::Overview;
 use crate::time::Timestamp;
-
-/// A token that could be guessed is none.
-const SHORTEST_TOKEN: usize = 16;
 
 /// Publishes the retained status: at every connect, and every so often.
 pub struct Reporter {
@@ -45,26 +40,6 @@ impl Reporter {
             }
         }
     }
-}
-
-/// Who may use the HTTP port.
-pub fn guard(settings: &HttpSettings) -> anyhow::Result<Guard> {
-    let token = match &settings.token_file {
-        None => None,
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("`http.token_file` {} cannot be read", path.display()))?;
-            let token = text.trim().to_owned();
-            anyhow::ensure!(
-                token.len() >= SHORTEST_TOKEN,
-                "`http.token_file` {} holds fewer than {SHORTEST_TOKEN} characters",
-                path.display()
-            );
-            Some(token)
-        }
-    };
-    let listen = settings.listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
-    Ok(Guard::new(listen, settings.hosts.clone(), token))
 }
 
 /// What `/metrics`, `/status`, `/healthz` and `/readyz` answer.

@@ -135,7 +135,12 @@ pub(crate) async fn history(
     let rows = desk.store.alert_events(from, to, limit).await?;
     let event = |row: crate::store::AlertEvent| {
         let record: AlertRecord = serde_json::from_str(&row.state).ok()?;
-        Some(Event { at: row.at, cause: row.cause, alert: record.into() })
+        let by = match &*row.cause {
+            "acknowledged" => record.acknowledged_by.clone(),
+            "shelved" => record.shelved_by.clone(),
+            _ => None,
+        };
+        Some(Event { at: row.at, cause: row.cause, by, alert: record.into() })
     };
     Ok(rows.into_iter().filter_map(event).collect())
 }

@@ -68,18 +68,18 @@ pub(super) async fn list_tags(
 ) -> Json<Vec<Tag>> {
     let pattern = |text: Option<String>| NamePattern::new(text.unwrap_or_else(|| "*".to_owned()));
     let (asset, tag) = (pattern(filter.asset), pattern(filter.tag));
-    let mut found = tags(&desk, Timestamp::now());
-    found.retain(|reading| asset.matches(&reading.asset) && tag.matches(&reading.tag));
-    Json(found)
+    let wanted = |info: &TagInfo| asset.matches(&info.asset_name) && tag.matches(&info.name);
+    Json(tags(&desk, wanted, Timestamp::now()))
 }
 
-/// The newest readings, by asset and tag.
-pub fn tags(desk: &Desk, now: Timestamp) -> Vec<Tag> {
+/// The newest readings of the `wanted` tags, by asset and tag.
+pub(super) fn tags(desk: &Desk, wanted: impl Fn(&TagInfo) -> bool, now: Timestamp) -> Vec<Tag> {
     let readings = desk.live.readings();
     let mut found: Vec<Tag> = desk
         .registry
         .tags_from(0)
         .into_iter()
+        .filter(|(_, info)| wanted(info))
         .filter_map(|(id, info)| {
             let reading = readings.get(id.0 as usize).copied().flatten()?;
             Some(tag(&desk.live, &info, reading, now))
@@ -167,12 +167,10 @@ fn summary(
 pub fn asset(desk: &Desk, name: &str, now: Timestamp) -> Option<AssetDetail> {
     let id = desk.registry.lookup_asset(name)?;
     let asset = assets(desk, now).into_iter().find(|asset| asset.name == name)?;
-    let mut readings = tags(desk, now);
-    readings.retain(|reading| reading.asset == name);
     let active = desk.live.alerts().into_iter().filter(|alert| alert.asset == name);
     Some(AssetDetail {
         asset,
-        readings,
+        readings: tags(desk, |info| *info.asset_name == *name, now),
         judges: judgements(&desk.live, id, name),
         active: active.map(Alert::from).collect(),
     })

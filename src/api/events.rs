@@ -19,6 +19,7 @@ use super::assets::{assets, tags};
 use super::problem::{Asked, ProblemBody};
 use super::shape::Alert;
 use crate::asset::NamePattern;
+use crate::tag::TagInfo;
 use crate::time::Timestamp;
 
 const PULSE: Duration = Duration::from_secs(1);
@@ -89,9 +90,8 @@ impl Viewer {
         let now = Timestamp::now();
         let mut events = vec![event("assets", &assets(&self.desk, now))];
         if let Some(interest) = &self.interest {
-            let mut readings = tags(&self.desk, now);
-            readings.retain(|reading| interest.matches(&reading.asset));
-            events.push(event("tags", &readings));
+            let wanted = |info: &TagInfo| interest.matches(&info.asset_name);
+            events.push(event("tags", &tags(&self.desk, wanted, now)));
         }
         events
     }

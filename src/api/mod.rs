@@ -23,13 +23,24 @@ use utoipa_axum::routes;
 
 pub(crate) use self::alerts::history;
 pub use self::alerts::{alert, command};
-pub use self::assets::{asset, assets, tags};
+pub use self::assets::{asset, assets};
 pub use self::problem::Problem;
 use crate::live::Live;
 use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::Overview;
 use crate::watch::Order;
+
+/// A name as one segment of a path: an asset may be called anything.
+pub fn segment(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
+}
 
 /// What the handlers read from, and where they send commands.
 #[derive(Clone)]
@@ -77,4 +88,12 @@ pub fn router(desk: Desk) -> Router {
     let document = document.to_pretty_json().expect("the document has string keys");
     let json = [(axum::http::header::CONTENT_TYPE, "application/json")];
     router.route("/api/v1/openapi.json", get(move || async move { (json, document) }))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn odd_names_make_one_segment() {
+        assert_eq!(super::segment("press 3/a?#ö"), "press%203%2Fa%3F%23%C3%B6");
+    }
 }

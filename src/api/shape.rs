@@ -174,6 +174,8 @@ pub struct Event {
     pub at: Timestamp,
     /// `raised`, `cleared`, `acknowledged`, `shelved`, `unshelved`, `suppressed`, `withdrawn`.
     pub cause: String,
+    /// Who acknowledged or shelved it.
+    pub by: Option<String>,
     /// As it was then.
     pub alert: Alert,
 }

@@ -125,7 +125,8 @@ function curve(figure, { time_ms, min, max, last }) {
       gaps += `<rect class="gap" x="${x(at)}" y="0" width="3" height="120"/>`;
       return;
     }
-    path += `${run ? 'L' : 'M'}${x(at)} ${y(last[i])}`;
+    // A reading that stands alone is a dot.
+    path += run ? `L${x(at)} ${y(last[i])}` : `M${x(at)} ${y(last[i])}h0`;
     if (!run) bands.push(run = []);
     run.push(i);
   });

@@ -7,6 +7,31 @@ use super::{ago, number};
 use crate::api::Desk;
 use crate::time::Timestamp;
 
+/// What keeps the box from its work now; on every page, because no alert is no good news then.
+pub(super) fn troubles(desk: &Desk, words: &Words) -> Markup {
+    let overview = &desk.overview;
+    let sources: Vec<_> = overview.sources.iter().map(|source| source.snapshot()).collect();
+    let lost: Vec<_> = sources.iter().filter(|source| !source.connected).collect();
+    let store = overview.store.stats();
+    if lost.is_empty() && overview.publishing() && !store.disk_failing {
+        return html! {};
+    }
+    html! {
+        ul.troubles role="status" {
+            @for source in lost {
+                li {
+                    strong { (source.name) } " " (words.disconnected)
+                    @if let Some(error) = &source.last_error { " – " (error) }
+                }
+            }
+            @if !overview.publishing() {
+                li { (words.unpublished) @if store.outbox > 0 { " " (words.outbox) ": " (store.outbox) } }
+            }
+            @if store.disk_failing { li { (words.unwritable) } }
+        }
+    }
+}
+
 pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
     let status = desk.overview.status();
     let rows = [

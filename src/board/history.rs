@@ -14,13 +14,14 @@ pub(super) async fn render(desk: &Desk, words: &Words) -> Result<Markup, Problem
     Ok(html! {
         h1 { (words.history) }
         table {
-            thead { tr { th { (words.time) } th { (words.asset) } th { (words.what) } th { (words.score) } th {} } }
+            thead { tr { th { (words.time) } th { (words.asset) } th { (words.what) } th { (words.who) } th { (words.score) } th {} } }
             tbody {
                 @for event in &events {
                     tr class={"cause-" (event.cause)} {
                         td { (moment(event.at)) }
                         td { a href=(link(&event.alert.asset)) { (event.alert.asset) } }
                         td { (event.alert.prediction) ": " (words.cause(&event.cause)) }
+                        td { @if let Some(by) = &event.by { (by) } }
                         td { (number(event.alert.score)) }
                         td { (event.alert.text) }
                     }

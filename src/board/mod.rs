@@ -12,15 +12,17 @@ mod overview;
 mod words;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
 use self::words::Words;
-use crate::api::{self, Desk};
+use crate::api::{self, Desk, Problem};
 use crate::time::Timestamp;
 
 const STYLE: &str = include_str!("board.css");
@@ -42,69 +44,56 @@ pub fn router(desk: Desk) -> Router {
         .with_state(desk)
 }
 
-/// How the reader wants it.
-#[derive(Debug, Default, Deserialize)]
+/// Who reads: in which language, and whether the body alone.
+struct Reader {
+    words: &'static Words,
+    body_only: bool,
+}
+
+#[derive(Debug, Deserialize)]
 struct View {
     /// `en` or `de`; without it what the browser prefers.
     lang: Option<String>,
 }
 
-impl View {
-    fn words(&self, headers: &HeaderMap) -> &'static Words {
-        let preferred = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        Words::of(self.lang.as_deref().or(preferred).unwrap_or_default())
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = QueryRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, QueryRejection> {
+        let Query(View { lang }) = Query::from_request_parts(parts, state).await?;
+        let preferred = parts.headers.get(header::ACCEPT_LANGUAGE);
+        let preferred = preferred.and_then(|value| value.to_str().ok());
+        Ok(Self {
+            words: Words::of(lang.as_deref().or(preferred).unwrap_or_default()),
+            body_only: parts.headers.contains_key(BODY_ONLY),
+        })
     }
 }
 
-async fn overview(
-    State(desk): State<Desk>,
-    Query(view): Query<View>,
-    headers: HeaderMap,
-) -> Response {
-    let words = view.words(&headers);
-    let body = overview::render(&desk, words, Timestamp::now());
-    page(&desk, words, &headers, Page { here: "/", title: words.overview, body })
+async fn overview(State(desk): State<Desk>, reader: Reader) -> Response {
+    let body = overview::render(&desk, reader.words, Timestamp::now());
+    page(&desk, &reader, Page { here: "/", title: reader.words.overview, body })
 }
 
-async fn asset(
-    State(desk): State<Desk>,
-    Path(name): Path<String>,
-    Query(view): Query<View>,
-    headers: HeaderMap,
-) -> Response {
-    let words = view.words(&headers);
+async fn asset(State(desk): State<Desk>, Path(name): Path<String>, reader: Reader) -> Response {
     let now = Timestamp::now();
     let Some(asset) = api::asset(&desk, &name, now) else {
-        let body = html! { h1 { (words.no_such_asset) ": " (name) } };
-        let page = page(&desk, words, &headers, Page { here: "", title: &name, body });
+        let body = html! { h1 { (reader.words.no_such_asset) ": " (name) } };
+        let page = page(&desk, &reader, Page { here: "", title: &name, body });
         return (StatusCode::NOT_FOUND, page).into_response();
     };
-    let body = asset::render(&asset, words, now);
-    page(&desk, words, &headers, Page { here: "", title: &name, body })
+    let body = asset::render(&asset, reader.words, now);
+    page(&desk, &reader, Page { here: "", title: &name, body })
 }
 
-async fn history(
-    State(desk): State<Desk>,
-    Query(view): Query<View>,
-    headers: HeaderMap,
-) -> Response {
-    let words = view.words(&headers);
-    match history::render(&desk, words).await {
-        Ok(body) => {
-            page(&desk, words, &headers, Page { here: "/history", title: words.history, body })
-        }
-        Err(problem) => problem.into_response(),
-    }
+async fn history(State(desk): State<Desk>, reader: Reader) -> Result<Response, Problem> {
+    let body = history::render(&desk, reader.words).await?;
+    Ok(page(&desk, &reader, Page { here: "/history", title: reader.words.history, body }))
 }
 
-async fn health(
-    State(desk): State<Desk>,
-    Query(view): Query<View>,
-    headers: HeaderMap,
-) -> Response {
-    let words = view.words(&headers);
-    let body = health::render(&desk, words, Timestamp::now());
-    page(&desk, words, &headers, Page { here: "/health", title: words.health, body })
+async fn health(State(desk): State<Desk>, reader: Reader) -> Response {
+    let body = health::render(&desk, reader.words, Timestamp::now());
+    page(&desk, &reader, Page { here: "/health", title: reader.words.health, body })
 }
 
 struct Page<'a> {
@@ -114,9 +103,12 @@ struct Page<'a> {
     body: Markup,
 }
 
-fn page(desk: &Desk, words: &Words, headers: &HeaderMap, page: Page<'_>) -> Response {
-    if headers.contains_key(BODY_ONLY) {
-        return page.body.into_response();
+fn page(desk: &Desk, reader: &Reader, page: Page<'_>) -> Response {
+    let Reader { words, body_only } = reader;
+    let Page { here, title, body } = page;
+    let body = html! { (health::troubles(desk, words)) (body) };
+    if *body_only {
+        return body.into_response();
     }
     let menu = [("/", words.overview), ("/history", words.history), ("/health", words.health)];
     html! {
@@ -125,7 +117,7 @@ fn page(desk: &Desk, words: &Words, headers: &HeaderMap, page: Page<'_>) -> Resp
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (page.title) " – " (desk.site) }
+                title { (title) " – " (desk.site) }
                 link rel="stylesheet" href="/board.css";
                 link rel="icon" href="data:,";
                 script src="/board.js" defer {}
@@ -135,13 +127,13 @@ fn page(desk: &Desk, words: &Words, headers: &HeaderMap, page: Page<'_>) -> Resp
                     strong { (desk.site) }
                     nav {
                         @for (path, name) in menu {
-                            a href=(path) aria-current=[(path == page.here).then_some("page")] { (name) }
+                            a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
                         }
                     }
                     label { (words.your_name) " " input id="by" autocomplete="name" maxlength="128"; }
                     p #lost role="status" {}
                 }
-                main { (page.body) }
+                main { (body) }
             }
         }
     }
@@ -180,15 +172,8 @@ fn moment(at: Timestamp) -> Markup {
     html! { time datetime=(text) { (short) " UTC" } }
 }
 
-/// For a path: an asset may be called anything.
 fn link(asset: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    format!("/assets/{}", asset.bytes().map(encode).collect::<String>())
+    format!("/assets/{}", api::segment(asset))
 }
 
 #[cfg(test)]
@@ -199,10 +184,5 @@ mod tests {
     fn numbers_are_short() {
         let texts = [0.0, 1.0736, 97.25, 137.31, 4212.0, 1.0e-5, -2.5e9].map(number);
         assert_eq!(texts, ["0.000", "1.074", "97.25", "137.3", "4212", "1.00e-5", "-2.50e9"]);
-    }
-
-    #[test]
-    fn odd_names_make_one_path() {
-        assert_eq!(link("press 3/a?#ö"), "/assets/press%203%2Fa%3F%23%C3%B6");
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::client::{Daemon, segment, table, text, time};
-use super::look::{items, whole};
+use super::client::{Daemon, List, items, text, time, whole};
+use crate::api::segment;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -56,20 +56,16 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn list(daemon: &Daemon) -> anyhow::Result<ExitCode> {
-    let alerts = daemon.get("/api/v1/alerts", &[])?;
-    if daemon.json {
-        return whole(&alerts);
-    }
-    if items(&alerts).next().is_none() {
-        println!("No alerts.");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut rows =
-        table(&["asset", "prediction", "state", "severity", "since", "text", "because of"]);
-    for alert in items(&alerts) {
+    let list = List {
+        path: "/api/v1/alerts",
+        query: &[],
+        none: "No alerts.",
+        head: ["asset", "prediction", "state", "severity", "since", "text", "because of"],
+    };
+    list.show(daemon, |alert| {
         let reasons: Vec<String> =
             items(&alert["contributions"]).take(2).map(|reason| text(&reason["tag"])).collect();
-        rows.add_row([
+        [
             text(&alert["asset"]),
             text(&alert["prediction"]),
             text(&alert["state"]),
@@ -77,10 +73,8 @@ fn list(daemon: &Daemon) -> anyhow::Result<ExitCode> {
             time(&alert["raised_at"]),
             text(&alert["text"]),
             reasons.join(", "),
-        ]);
-    }
-    println!("{rows}");
-    Ok(ExitCode::SUCCESS)
+        ]
+    })
 }
 
 fn command(target: &Target, action: &str, span: Option<&str>) -> anyhow::Result<ExitCode> {

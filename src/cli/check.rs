@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Diagnostic, Diagnostics, Loaded};
+use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError};
 use crate::pipeline::Plan;
@@ -38,6 +39,9 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
         eprintln!("{warning}");
     }
     let mut found = request_plans(&loaded);
+    if let Err(error) = http::Guard::prepare(&loaded.settings.http) {
+        found.push(loaded.source.error("http.token_file", error.to_string()));
+    }
     let models = model::load(&loaded.settings);
     if let Err(errors) = &models {
         found.extend(

@@ -1,6 +1,7 @@
 //! Asks the running daemon over its HTTP port.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -94,6 +95,47 @@ fn read(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
     bail!("{}", body["error"].as_str().unwrap_or(&text))
 }
 
+/// A list that the daemon gives, and how a person reads it.
+pub(super) struct List<'a, const COLUMNS: usize> {
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    /// What is said of an empty list.
+    pub(super) none: &'a str,
+    pub(super) head: [&'a str; COLUMNS],
+}
+
+impl<const COLUMNS: usize> List<'_, COLUMNS> {
+    /// Prints it: as it came, or a table with a `row` for each item.
+    pub(super) fn show(
+        &self,
+        daemon: &Daemon,
+        row: impl Fn(&Value) -> [String; COLUMNS],
+    ) -> anyhow::Result<ExitCode> {
+        let list = daemon.get(self.path, self.query)?;
+        if daemon.json {
+            return whole(&list);
+        }
+        if items(&list).next().is_none() {
+            println!("{}", self.none);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut rows = table(&self.head);
+        rows.add_rows(items(&list).map(row));
+        println!("{rows}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints an answer as it came.
+pub(super) fn whole(answer: &Value) -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::to_string_pretty(answer)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
 /// Columns without lines, as wide as the terminal.
 pub(super) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
@@ -116,15 +158,4 @@ pub(super) fn text(value: &Value) -> String {
 pub(super) fn time(value: &Value) -> String {
     let text = text(value);
     text.get(..19).map_or_else(String::new, |text| text.replace('T', " "))
-}
-
-/// For a path of the API.
-pub(super) fn segment(name: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    name.bytes().map(encode).collect()
 }

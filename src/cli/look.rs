@@ -1,10 +1,11 @@
 //! `andon status`, `tags`, `history` and `quarantine`: what the running daemon sees.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Daemon, table, text, time};
+use super::client::{Daemon, List, items, table, text, time, whole};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Tags {
@@ -80,7 +81,10 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
             text(&source["last_error"]),
         ]);
     }
-    println!("{sources}\n");
+    println!("{sources}");
+    if items(&status["models"]).next().is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut models = table(&["model", "version", "device", "inferences", "shed", "errors"]);
     for model in items(&status["models"]) {
         models.add_row(
@@ -88,84 +92,72 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
                 .map(|field| text(&model[field])),
         );
     }
-    println!("{models}");
+    println!("\n{models}");
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn tags(arguments: &Tags) -> anyhow::Result<ExitCode> {
-    let query = [("asset", arguments.asset.as_str()), ("tag", arguments.tag.as_str())];
-    let tags = arguments.daemon.get("/api/v1/tags", &query)?;
-    if arguments.daemon.json {
-        return whole(&tags);
-    }
-    let mut rows = table(&["asset", "tag", "value", "unit", "quality", "age"]);
-    for tag in items(&tags) {
+    let list = List {
+        path: "/api/v1/tags",
+        query: &[("asset", &arguments.asset), ("tag", &arguments.tag)],
+        none: "No tags.",
+        head: ["asset", "tag", "value", "unit", "quality", "age"],
+    };
+    list.show(&arguments.daemon, |tag| {
         let age = tag["age"].as_f64().unwrap_or_default();
-        let age = std::time::Duration::from_secs_f64(age.max(0.0).round());
-        rows.add_row([
+        let age = Duration::from_secs_f64(age.max(0.0).round());
+        [
             text(&tag["asset"]),
             text(&tag["tag"]),
             text(&tag["value"]),
             text(&tag["unit"]),
             text(&tag["quality"]),
             humantime::format_duration(age).to_string(),
-        ]);
-    }
-    println!("{rows}");
-    Ok(ExitCode::SUCCESS)
+        ]
+    })
 }
 
 pub(super) fn history(arguments: &Newest) -> anyhow::Result<ExitCode> {
-    let events =
-        arguments.daemon.get("/api/v1/history", &[("limit", &arguments.limit.to_string())])?;
-    if arguments.daemon.json {
-        return whole(&events);
-    }
-    let mut rows = table(&["time", "asset", "prediction", "what", "score", "text"]);
-    for event in items(&events) {
+    let list = List {
+        path: "/api/v1/history",
+        query: &[("limit", &arguments.limit.to_string())],
+        none: "No alert has been raised.",
+        head: ["time", "asset", "prediction", "what", "by", "score", "text"],
+    };
+    list.show(&arguments.daemon, |event| {
         let alert = &event["alert"];
-        rows.add_row([
+        [
             time(&event["at"]),
             text(&alert["asset"]),
             text(&alert["prediction"]),
             text(&event["cause"]),
+            text(&event["by"]),
             text(&alert["score"]),
             text(&alert["text"]),
-        ]);
-    }
-    println!("{rows}");
-    Ok(ExitCode::SUCCESS)
+        ]
+    })
 }
 
 pub(super) fn quarantine(arguments: &Newest) -> anyhow::Result<ExitCode> {
-    let payloads =
-        arguments.daemon.get("/api/v1/quarantine", &[("limit", &arguments.limit.to_string())])?;
-    if arguments.daemon.json {
-        return whole(&payloads);
-    }
-    let mut rows = table(&["time", "topic", "reason", "what is wrong", "bytes", "begins with"]);
-    for payload in items(&payloads) {
-        let head: String = text(&payload["head"]).chars().take(40).collect();
-        rows.add_row([
+    let list = List {
+        path: "/api/v1/quarantine",
+        query: &[("limit", &arguments.limit.to_string())],
+        none: "Every payload could be read.",
+        head: ["time", "topic", "reason", "what is wrong", "bytes", "begins with"],
+    };
+    list.show(&arguments.daemon, |payload| {
+        let head = text(&payload["head"]);
+        let shown = |c: char| if c.is_control() { '·' } else { c };
+        let head: String = head.chars().take(40).map(shown).collect();
+        [
             time(&payload["received"]),
             text(&payload["topic"]),
             text(&payload["reason"]),
             text(&payload["detail"]),
             text(&payload["length"]),
-            head.escape_debug().to_string(),
-        ]);
-    }
-    println!("{rows}");
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn whole(answer: &Value) -> anyhow::Result<ExitCode> {
-    println!("{}", serde_json::to_string_pretty(answer)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
+            head,
+        ]
+    })
 }
 
 fn sum(reasons: &Value) -> u64 {

@@ -1,7 +1,8 @@
 //! Who may speak to the HTTP port: what keeps a web page from elsewhere, a name that was bent to
 //! this box, and a stranger on the network from doing what only people at the plant may do.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,6 +12,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+
+use crate::settings::HttpSettings;
+
+/// A token that could be guessed is none.
+const SHORTEST_TOKEN: usize = 16;
 
 /// What everyone may see, and only some may change.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +30,11 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(listen: SocketAddr, hosts: Vec<String>, token: Option<String>) -> Self {
-        Self { hosts, token, loopback: listen.ip().is_loopback() }
+    /// Reads the token's file, if the settings name one.
+    pub fn prepare(settings: &HttpSettings) -> Result<Self, TokenError> {
+        let token = settings.token_file.as_ref().map(read_token).transpose()?;
+        let loopback = settings.listen.is_none_or(|listen| listen.ip().is_loopback());
+        Ok(Self { hosts: settings.hosts.clone(), token, loopback })
     }
 
     fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
@@ -63,6 +72,25 @@ impl Guard {
             || name.eq_ignore_ascii_case("localhost")
             || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
+}
+
+/// The file of `http.token_file` holds no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token in {} cannot be read: {error}", file.display())]
+    Unreadable { file: PathBuf, error: std::io::Error },
+    #[error("the token in {} has fewer than {SHORTEST_TOKEN} characters", file.display())]
+    Short { file: PathBuf },
+}
+
+fn read_token(file: &PathBuf) -> Result<String, TokenError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| TokenError::Unreadable { file: file.clone(), error })?;
+    let token = text.trim();
+    if token.len() < SHORTEST_TOKEN {
+        return Err(TokenError::Short { file: file.clone() });
+    }
+    Ok(token.to_owned())
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +196,23 @@ mod tests {
             );
         }
         assert_eq!(check(&guard, &Method::GET, &[]), Err(Denied::Host(String::new())));
+    }
+
+    #[test]
+    fn a_token_that_is_missing_or_short_is_told_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("http.token");
+        let prepare = || {
+            let settings =
+                HttpSettings { token_file: Some(file.clone()), ..HttpSettings::default() };
+            Guard::prepare(&settings)
+        };
+        assert!(matches!(prepare(), Err(TokenError::Unreadable { .. })));
+        std::fs::write(&file, "fifteen letters\n").unwrap();
+        let error = prepare().unwrap_err().to_string();
+        assert!(error.ends_with("http.token has fewer than 16 characters"), "{error}");
+        std::fs::write(&file, "sixteen  letters\n").unwrap();
+        assert_eq!(prepare().unwrap().token.as_deref(), Some("sixteen  letters"));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) enum LinkError {
     Silent,
     #[error("the broker broke the protocol: {0}")]
     Protocol(#[from] WireError),
+    #[error("{host}:{port} cannot be reached: {error}")]
+    Unreachable { host: String, port: u16, error: std::io::Error },
     #[error("the link broke: {0}")]
     Broken(#[from] std::io::Error),
     #[error("messages were given up unstored; connecting again so that the broker resends them")]
@@ -88,8 +90,13 @@ impl Link {
         let deadline = Instant::now() + PATIENCE;
         let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 5 s");
         let host = dialer.address.host.trim_matches(['[', ']']);
-        let stream = TcpStream::connect((host, dialer.address.port));
-        let stream = timeout_at(deadline, stream).await.map_err(late)??;
+        let port = dialer.address.port;
+        let stream = timeout_at(deadline, TcpStream::connect((host, port))).await;
+        let stream = stream.map_err(late).flatten().map_err(|error| LinkError::Unreachable {
+            host: host.to_owned(),
+            port,
+            error,
+        })?;
         stream.set_nodelay(true)?;
         let mut link = Self {
             stream,

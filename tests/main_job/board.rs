@@ -59,6 +59,7 @@ async fn an_alert_is_seen_acknowledged_and_remembered_over_http() {
         .filter_map(|event| event["cause"].as_str())
         .collect();
     assert_eq!(causes, ["cleared", "acknowledged", "raised"], "the newest first");
+    assert_eq!(history[1]["by"], "shift lead");
     daemon.stop().await;
 
     let daemon = Daemon::start(&plant).await;
@@ -69,6 +70,31 @@ async fn an_alert_is_seen_acknowledged_and_remembered_over_http() {
         daemon.get("/api/v1/samples?asset=press-1&tag=temperature&from=2000-01-01T00:00:00Z").await;
     assert_eq!(json(&samples)["samples"], 3);
     assert_eq!(json(&samples)["last"], serde_json::json!([60.0, 85.0, 65.0]));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_says_what_keeps_the_box_from_its_work() {
+    let plant = Plant::new(HOT_RULE).await;
+    let daemon = Daemon::start(&plant).await;
+    assert!(!daemon.get("/").await.contains("not connected"));
+    daemon.stop().await;
+    plant.lose_broker();
+    let daemon = Daemon::start_unready(&plant).await;
+    let told = async {
+        loop {
+            let line = daemon.get("/").await;
+            if line.contains("127.0.0.1:1 cannot be reached") {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(PATIENCE, told).await.expect("the reason");
+    assert!(line.contains("mqtt:plant"), "{line}");
+    for page in ["/", "/history", "/health"] {
+        let page = daemon.get(page).await;
+        assert!(page.contains("The alert broker is not connected"), "{page}");
+    }
     daemon.stop().await;
 }
 

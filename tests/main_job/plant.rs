@@ -78,6 +78,12 @@ listen = "127.0.0.1:0"
         sent.expect("the machine's client runs");
     }
 
+    /// The daemon's next start finds no broker where the configuration says.
+    pub(crate) fn lose_broker(&self) {
+        let broker = self.broker.to_string();
+        self.rewrite(|text| text.replace(&broker, "127.0.0.1:1"));
+    }
+
     /// A reading that the broker keeps for whoever subscribes later; resolves when it is kept.
     pub(crate) async fn retain(&self, asset: &str, second: i64, temperature: f64) {
         let ts = 1_700_000_000_000 + second * 1000;
