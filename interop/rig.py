@@ -53,9 +53,25 @@ def answers(model, inputs, output):
     return session.run([output], {session.get_inputs()[0].name: inputs})[0][:, 0].astype(float)
 
 
-class Mosquitto:
+class Broker:
+    """One that runs already, on a port of loopback."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def client(self):
+        c = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        c.max_inflight_messages_set(1000)
+        c.max_queued_messages_set(0)
+        c.connect("127.0.0.1", self.port)
+        c.loop_start()
+        wait_for("the test's client is connected", c.is_connected)
+        return c
+
+
+class Mosquitto(Broker):
     def __init__(self, folder):
-        self.port = free_port()
+        super().__init__(free_port())
         config = folder / "mosquitto.conf"
         config.write_text(
             f"listener {self.port} 127.0.0.1\n"
@@ -80,15 +96,6 @@ class Mosquitto:
         self.process.terminate()
         self.process.wait(10)
         self.log.close()
-
-    def client(self):
-        c = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        c.max_inflight_messages_set(1000)
-        c.max_queued_messages_set(0)
-        c.connect("127.0.0.1", self.port)
-        c.loop_start()
-        wait_for("the test's client is connected", c.is_connected)
-        return c
 
 
 class Publisher:

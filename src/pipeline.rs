@@ -5,7 +5,8 @@
 //!                ├─ batches ─> watch ────┤                                                 │
 //! modbus::Poller ┘               ▲  ▲    └─> model workers ── verdicts ─┐                  │
 //!                                │  └───────────────────────────────────┘                  │
-//!                                └──────────────────── commands ────────────────────────────┘
+//!                                ├──────────────────── commands ────────────────────────────┘
+//!                                └── orders ── api, board (they read Live, which watch writes)
 //! ```
 
 use std::net::SocketAddr;

@@ -33,6 +33,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("json-20k-qos1", || json_paced("json-20k-qos1", 1, 2_000)),
     ("json-200k-qos0", || json_paced("json-200k-qos0", 0, 20_000)),
     ("json-200k-qos1", || json_paced("json-200k-qos1", 1, 20_000)),
+    ("json-800k-qos0", || json_paced("json-800k-qos0", 0, 80_000)),
+    ("json-400k-qos1", || json_paced("json-400k-qos1", 1, 40_000)),
     ("json-flood-qos0", || json_paced("json-flood-qos0", 0, usize::MAX)),
     ("json-flood-qos1", || json_paced("json-flood-qos1", 1, usize::MAX)),
     ("number-10k", || number_paced("number-10k", 10_000)),
