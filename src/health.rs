@@ -92,8 +92,7 @@ pub struct Spread {
 
 impl Spread {
     /// Upper bounds of the sizes, in seconds; the last size has none.
-    pub const BOUNDS: [f64; 10] =
-        [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+    pub const BOUNDS: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
 
     pub fn add(&self, span: Duration) {
         let seconds = span.as_secs_f64();

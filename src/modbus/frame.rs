@@ -120,11 +120,7 @@ impl Read {
 
     /// Bytes of data in the answer.
     pub const fn bytes(self) -> usize {
-        if self.table.is_bits() {
-            self.count.div_ceil(8) as usize
-        } else {
-            2 * self.count as usize
-        }
+        if self.table.is_bits() { self.count.div_ceil(8) as usize } else { 2 * self.count as usize }
     }
 
     /// Reads the answer's PDU.
@@ -132,9 +128,7 @@ impl Read {
         let expected = self.bytes();
         let length = |got| FrameError::Length { expected, got };
         match *pdu {
-            [function, code] if function == self.function() | EXCEPTION => {
-                Ok(Err(Exception(code)))
-            }
+            [function, code] if function == self.function() | EXCEPTION => Ok(Err(Exception(code))),
             [function, count, ref data @ ..] if function == self.function() => {
                 if usize::from(count) != expected || data.len() != expected {
                     return Err(length(data.len()));

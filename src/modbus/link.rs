@@ -110,10 +110,10 @@ impl Link {
     }
 
     async fn converse(&mut self, asked: &Asked) -> Result<Result<Answer, Exception>, LinkError> {
-        self.stream.write_all(&asked.frame()).await.map_err(closed)?;
-        self.stream.flush().await.map_err(closed)?;
+        self.stream.write_all(&asked.frame()).await.map_err(|error| closed(&error))?;
+        self.stream.flush().await.map_err(|error| closed(&error))?;
         loop {
-            if self.stream.read_buf(&mut self.buffer).await.map_err(closed)? == 0 {
+            if self.stream.read_buf(&mut self.buffer).await.map_err(|error| closed(&error))? == 0 {
                 return Err(LinkError::Closed(io::ErrorKind::UnexpectedEof));
             }
             match asked.find(&self.buffer).map_err(LinkError::Protocol)? {
@@ -143,6 +143,6 @@ impl Link {
     }
 }
 
-fn closed(error: io::Error) -> LinkError {
+fn closed(error: &io::Error) -> LinkError {
     LinkError::Closed(error.kind())
 }

@@ -206,12 +206,7 @@ fn cadences(device: &ModbusDevice, line: &Line, places: Vec<Place>) -> Vec<Caden
 }
 
 /// The cheapest partition, by dynamic programming over where the last request begins.
-fn join(
-    device: &ModbusDevice,
-    line: &Line,
-    table: Table,
-    mut places: Vec<Place>,
-) -> Vec<Request> {
+fn join(device: &ModbusDevice, line: &Line, table: Table, mut places: Vec<Place>) -> Vec<Request> {
     places.sort_by_key(|place| (place.address, place.reading.signal.width, place.reading.tag));
     let limit = u32::from(limit(device, table));
     let widest_hole = device.gap.map_or(u32::MAX, u32::from);
@@ -234,7 +229,7 @@ fn join(
             let count = u16::try_from(end - start).unwrap_or(u16::MAX);
             let read = Read { table, start: places[first].address.offset, count };
             let total = cost[first].0 + line.time(&read);
-            if best.is_none_or(|(least, _)| total <= least) {
+            if best.is_none_or(|(least, _)| total < least) {
                 best = Some((total, first));
             }
             if holes[first] > widest_hole {
@@ -310,11 +305,13 @@ fn place(
         );
         errors.push(wrong("type", message));
     }
-    let interval = register.interval.unwrap_or(device.interval);
-    errors.extend(interval_error("interval", interval).map(|message| wrong("interval", message)));
+    // The device's own has been checked.
+    let own = register.interval.and_then(|span| interval_error("interval", span));
+    errors.extend(own.map(|message| wrong("interval", message)));
     if !errors.is_empty() {
         return Err(errors);
     }
+    let interval = register.interval.unwrap_or(device.interval);
     let reading = Reading { tag: index, at: 0, signal: Arc::new(signal) };
     Ok(Place { address, interval, reading })
 }

@@ -117,7 +117,11 @@ impl Unit {
             counters[reading.tag] = reading.signal.counter();
         }
         Self {
-            rounds: plan.cadences.into_iter().map(|cadence| Round::new(cadence, seed, now)).collect(),
+            rounds: plan
+                .cadences
+                .into_iter()
+                .map(|cadence| Round::new(cadence, seed, now))
+                .collect(),
             current: None,
             cursor: 0,
             values: vec![MISSING; tags.len()],
@@ -196,8 +200,7 @@ impl Unit {
                     round.asks.splice(self.cursor..=self.cursor, parts);
                     return Refusal::Split;
                 }
-                round.asks[self.cursor].isolated =
-                    round.cadence.requests.len() < round.asks.len();
+                round.asks[self.cursor].isolated = round.cadence.requests.len() < round.asks.len();
                 round.rejoin_at.get_or_insert_with(|| now + round.rejoin.next_delay());
                 ILLEGAL
             }

@@ -3,5 +3,8 @@
 
 mod cpu;
 mod faults;
+mod lines;
+mod reads;
 mod server;
 mod support;
+mod tls;

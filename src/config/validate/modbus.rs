@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::super::path;
 use super::{Check, brokers, names};
-use crate::decode::registers::{Field, Signal};
-use crate::settings::{ModbusDevice, ModbusTls, Numbering, Register, SerialLine, Settings};
+use crate::decode::registers::{Address, Field, Signal, Table};
+use crate::settings::{
+    ModbusDevice, ModbusTls, Numbering, Register, SerialLine, Settings, WordOrder,
+};
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 const MOST_REGISTERS: u16 = 125;
@@ -18,7 +20,10 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
     for (index, device) in settings.modbus.iter().enumerate() {
         let at = path::element("modbus", index);
         check_device(check, &at, device);
-        let trusted = settings.modbus.iter().any(|other| other.address == device.address && other.tls.is_some());
+        let trusted = settings
+            .modbus
+            .iter()
+            .any(|other| other.address == device.address && other.tls.is_some());
         if device.address.starts_with("tls://") && !trusted {
             check.error(
                 &path::child(&at, "address"),
@@ -33,13 +38,14 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
             let tag = path::child(&at, "tag");
             let key = (device.asset.as_str(), register.tag.as_str());
             if let Some(first) = tags.get(&key) {
-                let line = check.source.locate(first).line;
+                let (first, here) = (check.source.locate(first), check.source.locate(&tag));
+                let mut place = format!("on line {}", first.line);
+                if first.file != here.file {
+                    place += &format!(" of {}", first.file);
+                }
                 check.error(
                     &tag,
-                    format!(
-                        "{} already has a tag {:?}, on line {line}",
-                        device.asset, register.tag
-                    ),
+                    format!("{} already has a tag {:?}, {place}", device.asset, register.tag),
                     "give one of them another name",
                 );
             } else {
@@ -97,7 +103,9 @@ fn check_way(check: &mut Check<'_>, at: &str, device: &ModbusDevice) {
     let (scheme, place) = device.address.split_once("://").unwrap_or_default();
     let known = match scheme {
         "tcp" | "tls" => brokers::is_host_and_port(place),
-        "rtu+tcp" => brokers::is_host_and_port(place) && !place.ends_with(']') && place.contains(':'),
+        "rtu+tcp" => {
+            brokers::is_host_and_port(place) && !place.ends_with(']') && place.contains(':')
+        }
         "rtu" => place.len() > 1 && place.starts_with('/'),
         _ => false,
     };
@@ -168,7 +176,8 @@ fn check_neighbours<'a>(
     units: &mut BTreeMap<(&'a str, u8), usize>,
 ) {
     let at = path::element("modbus", index);
-    let line_of = |check: &Check<'_>, index| check.source.locate(&path::element("modbus", index)).line;
+    let line_of =
+        |check: &Check<'_>, index| check.source.locate(&path::element("modbus", index)).line;
     let way = device.address.as_str();
     if let Some(serial) = &device.serial {
         match lines.get(way) {
@@ -214,22 +223,38 @@ fn check_register(check: &mut Check<'_>, at: &str, device: &ModbusDevice, regist
                      \"40101\" is the manuals' notation; \".3\" behind it is a bit"
                 ),
             );
+            let field = Field { address: Address { table: Table::Holding, offset: 0 }, bits: None };
+            let apart = ["scale", "offset", "range", "labels"];
+            check_signal(check, at, register, field, |name| apart.contains(&name));
             return;
         }
     };
-    match Signal::new(register, field, device.order) {
-        Ok(signal) => check_extent(check, at, device, field, &signal),
-        Err(errors) => {
-            for error in errors {
-                check.error(&path::child(at, error.field), error.message, error.help);
-            }
-        }
+    if let Some(signal) = check_signal(check, at, register, field, |_| true) {
+        check_extent(check, at, device, field, &signal);
     }
     if field.address.table.is_bits() {
         for name in ["type", "order", "labels"] {
             check.idle(at, name, "coils and discrete inputs are bits");
         }
     }
+}
+
+/// Reports the wrong settings whose name is `told`.
+fn check_signal(
+    check: &mut Check<'_>,
+    at: &str,
+    register: &Register,
+    field: Field,
+    told: impl Fn(&str) -> bool,
+) -> Option<Signal> {
+    let errors = match Signal::new(register, field, WordOrder::default()) {
+        Ok(signal) => return Some(signal),
+        Err(errors) => errors,
+    };
+    for error in errors.into_iter().filter(|error| told(error.field)) {
+        check.error(&path::child(at, error.field), error.message, error.help);
+    }
+    None
 }
 
 fn check_extent(

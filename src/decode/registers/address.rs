@@ -83,10 +83,8 @@ impl Address {
         let (table, offset) = match place.split_once(':') {
             Some((name, offset)) => {
                 let table = Table::ALL.into_iter().find(|table| table.as_str() == name.trim());
-                let unknown = || AddressError::UnknownTable {
-                    text: owned(),
-                    table: name.trim().to_owned(),
-                };
+                let unknown =
+                    || AddressError::UnknownTable { text: owned(), table: name.trim().to_owned() };
                 (table.ok_or_else(unknown)?, offset.trim())
             }
             None => match manual(place) {

@@ -26,7 +26,8 @@ impl Counter {
         let (last, then) = self.last.replace((count, at))?;
         let elapsed = at.checked_sub(then).filter(|elapsed| !elapsed.is_zero())?;
         let (count, last) = (u128::from(count), u128::from(last));
-        let rise = if count >= last { count - last } else { (self.wrap + count).checked_sub(last)? };
+        let rise =
+            if count >= last { count - last } else { (self.wrap + count).checked_sub(last)? };
         let wrapped = count < last;
         (!wrapped || rise <= self.wrap / 2).then(|| rise as f64 / elapsed.as_secs_f64())
     }

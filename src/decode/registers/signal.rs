@@ -147,7 +147,9 @@ impl Signal {
     fn is_missing(&self, raw: f64, pattern: u64) -> bool {
         let whole = !matches!(self.kind, RegisterType::F16 | RegisterType::F32 | RegisterType::F64);
         self.missing.iter().any(|sentinel| {
-            *sentinel == raw || raw.is_nan() && sentinel.is_nan() || whole && *sentinel == pattern as f64
+            *sentinel == raw
+                || raw.is_nan() && sentinel.is_nan()
+                || whole && *sentinel == pattern as f64
         })
     }
 
@@ -183,7 +185,8 @@ fn check_type(register: &Register, field: Field, errors: &mut Vec<SignalError>) 
         if is_bit {
             wrong(errors, "address", "a coil or discrete input is one bit", "leave out the `.`");
         } else if !whole {
-            let message = format!("bits are taken from an unsigned number, not from {}", kind.as_str());
+            let message =
+                format!("bits are taken from an unsigned number, not from {}", kind.as_str());
             wrong(errors, "type", message, "write type = \"u16\", \"u32\" or \"u64\"");
         } else if found.last >= bits(kind) {
             let message = format!("there is no bit {} in {}", found.last, kind.as_str());
@@ -242,7 +245,7 @@ fn check_numbers(register: &Register, errors: &mut Vec<SignalError>) {
         wrong(errors, "offset", message, "leave it out for 0.0");
     }
     if let Some([low, high]) = register.range
-        && !(low <= high)
+        && (low > high || low.is_nan() || high.is_nan())
     {
         let message = format!("no value lies between {low:?} and {high:?}");
         wrong(errors, "range", message, "write [lowest, highest]");

@@ -65,7 +65,7 @@ fn fault_29_a_step_out_of_the_plausible_range_is_missing() {
 
 #[test]
 fn fault_28_a_wrong_word_order_falls_out_of_the_range() {
-    let text = "address = \"holding:0\"\ntype = \"f32\"\nrange = [-40, 120]\n";
+    let text = "address = \"holding:0\"\ntype = \"f32\"\nrange = [5, 90]\n";
     assert_eq!(read(text, &[0x41BC, 0x0000]), (23.5, GOOD));
     let swapped = value::encode(RegisterType::F32, WordOrder::Badc, 23.5);
     assert_missing(read(text, &swapped));
@@ -94,7 +94,8 @@ fn fault_29_a_counter_becomes_a_rate_across_its_wrap() {
     let text = "address = \"holding:0\"\nrate = \"min\"\nscale = 10";
     let signal = signal(text);
     let mut counter = signal.counter().unwrap();
-    let mut at = |seconds, count| signal.read(&[count], Some(&mut counter), Duration::from_secs(seconds));
+    let mut at =
+        |seconds, count| signal.read(&[count], Some(&mut counter), Duration::from_secs(seconds));
     assert_missing(at(1, 65_530));
     assert_eq!(at(2, 4), (10.0 * 60.0 * 10.0, GOOD));
     assert_missing(at(3, 2));
@@ -106,7 +107,8 @@ fn fault_29_a_counter_becomes_a_rate_across_its_wrap() {
 fn decimal_counters_wrap_where_their_digits_end() {
     let signal = signal("address = \"holding:0\"\ntype = \"bcd16\"\nrate = \"s\"");
     let mut counter = signal.counter().unwrap();
-    let mut at = |seconds, count| signal.read(&[count], Some(&mut counter), Duration::from_secs(seconds));
+    let mut at =
+        |seconds, count| signal.read(&[count], Some(&mut counter), Duration::from_secs(seconds));
     assert_missing(at(1, 0x9998));
     assert_eq!(at(2, 0x0001), (3.0, GOOD));
     assert_missing(at(3, 0x00FF));

@@ -80,9 +80,8 @@ pub fn decimal(pattern: u64) -> Option<u64> {
 /// Text of two Latin-1 characters a register, without the zeros and spaces behind it.
 pub fn text(order: WordOrder, words: &[u16]) -> String {
     let swapped = matches!(order, WordOrder::Badc | WordOrder::Dcba);
-    let bytes = words.iter().flat_map(|word| {
-        if swapped { word.to_le_bytes() } else { word.to_be_bytes() }
-    });
+    let bytes =
+        words.iter().flat_map(|word| if swapped { word.to_le_bytes() } else { word.to_be_bytes() });
     let text: String = bytes.take_while(|byte| *byte != 0).map(char::from).collect();
     text.trim_end().to_owned()
 }
