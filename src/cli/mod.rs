@@ -6,6 +6,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
+mod modbus;
 mod run;
 
 use std::path::PathBuf;
@@ -29,6 +30,9 @@ enum Command {
     Check(ConfigFile),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
+    /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
+    #[command(subcommand)]
+    Modbus(modbus::Command),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -50,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::main(&file.config),
         Command::Check(file) => check::main(&file.config),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
+        Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -3,6 +3,7 @@
 
 pub mod address;
 mod counter;
+pub mod guess;
 mod signal;
 pub mod value;
 
