@@ -4,6 +4,7 @@
 mod cpu;
 mod faults;
 mod lines;
+mod maps;
 mod reads;
 mod server;
 mod support;
