@@ -42,7 +42,8 @@ fn serve(mut stream: TcpStream, words: &[u16]) {
             }
             (3, 3, None) => vec![0x83, 2],
             (3, ..) => vec![function | 0x80, 1],
-            _ => vec![function | 0x80, 0x0B],
+            // As gateways say it, and as some servers do.
+            _ => vec![function | 0x80, if unit == 4 { 4 } else { 0x0B }],
         };
         let mut answer = frame[..4].to_vec();
         answer.extend(u16::try_from(pdu.len() + 1).unwrap().to_be_bytes());

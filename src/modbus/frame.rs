@@ -77,6 +77,7 @@ impl Exception {
     pub const ILLEGAL_FUNCTION: Self = Self(0x01);
     pub const ILLEGAL_ADDRESS: Self = Self(0x02);
     pub const ILLEGAL_VALUE: Self = Self(0x03);
+    pub const DEVICE_FAILURE: Self = Self(0x04);
     pub const BUSY: Self = Self(0x06);
     pub const GATEWAY_PATH: Self = Self(0x0A);
     pub const GATEWAY_TARGET: Self = Self(0x0B);

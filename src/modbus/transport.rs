@@ -65,10 +65,6 @@ async fn tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
 
 /// The path is opened anew each time: behind a by-id link the port may have another number now.
 fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
-    let data_bits = match line.data_bits {
-        7 => tokio_serial::DataBits::Seven,
-        _ => tokio_serial::DataBits::Eight,
-    };
     let parity = match line.parity {
         Parity::None => tokio_serial::Parity::None,
         Parity::Odd => tokio_serial::Parity::Odd,
@@ -79,7 +75,7 @@ fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
         _ => tokio_serial::StopBits::One,
     };
     let port = tokio_serial::new(path, line.baud)
-        .data_bits(data_bits)
+        .data_bits(tokio_serial::DataBits::Eight)
         .parity(parity)
         .stop_bits(stop_bits)
         .open_native_async()

@@ -78,6 +78,7 @@ pub enum Numbering {
 #[serde(default, deny_unknown_fields)]
 pub struct SerialLine {
     pub baud: u32,
+    /// 8: RTU is binary.
     pub data_bits: u8,
     pub parity: Parity,
     pub stop_bits: u8,

@@ -133,7 +133,10 @@ async fn tables(probe: &mut Probe, unit: u8) -> anyhow::Result<Option<Vec<(Table
             None => tables.push((table, Finding::Absent)),
         }
     }
-    Ok(Some(tables))
+    // Some servers fail for units that they do not have, instead of saying nothing.
+    let fails =
+        |(_, finding): &(Table, Finding)| *finding == Finding::Refuses(Exception::DEVICE_FAILURE);
+    Ok((!tables.iter().all(fails)).then_some(tables))
 }
 
 async fn finding(probe: &mut Probe, unit: u8, table: Table) -> anyhow::Result<Option<Finding>> {

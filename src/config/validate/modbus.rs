@@ -138,11 +138,11 @@ fn check_serial(check: &mut Check<'_>, at: &str, serial: &SerialLine) {
             "9600, 19200, 38400, 57600 and 115200 are usual",
         );
     }
-    if !(7..=8).contains(&serial.data_bits) {
+    if serial.data_bits != 8 {
         check.error(
             &path::child(at, "data_bits"),
-            format!("{} data bits carry no RTU", serial.data_bits),
-            "leave it out for 8",
+            format!("{} data bits carry no RTU, which is binary", serial.data_bits),
+            "leave it out for 8; 7 bits belong to Modbus ASCII, which is not spoken here",
         );
     }
     if !(1..=2).contains(&serial.stop_bits) {
