@@ -43,7 +43,7 @@ lint: ## Formatting, clippy, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 
 .PHONY: interop
-interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv)
+interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv, chromium-driver)
 	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
 
 # The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
@@ -70,6 +70,18 @@ faults: proof-tools ## Every write, sync, open and truncate fails in turn, with 
 proof: proof-tools ## A short form of crash and powercut, for CI
 	@$(call PROOF,crash) --cycles 50
 	@$(call PROOF,powercut) --cycles 50
+
+.venv-train: models/requirements.txt
+	python3 -m venv --clear $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+.PHONY: models
+models: .venv-train runtime ## Train the models again (DATA=folder of the data, see docs/models.md)
+	@test -n "$(DATA)" || { echo "say where the data is: make models DATA=FOLDER (docs/models.md)"; exit 1; }
+	$(CARGO_RELEASE) --example record-plant
+	.venv-train/bin/python models/spindle-anomaly/train.py $(TARGET)/release/examples/record-plant
+	.venv-train/bin/python models/machine-failure/train.py $(DATA)/ai4i2020/ai4i2020.csv
+	.venv-train/bin/python models/process-anomaly/train.py $(DATA)/tep
+	.venv-train/bin/python models/gearbox-vibration/train.py $(DATA)/gearbox_spectraquest
 
 .PHONY: bench
 bench: runtime build ## Measure; one JSON line a figure (needs mosquitto)

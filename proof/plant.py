@@ -6,8 +6,12 @@ is read; both notes survive the daemon. It can go deaf: what comes then is neith
 
 import asyncio
 import json
+import logging
 import struct
 import time
+
+# A daemon that was killed reads no more; asyncio would warn of each write to it.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 ASSETS = [f"machine-{i}" for i in range(4)]
 # So many samples low, as many high, and again: each step up is an alert.

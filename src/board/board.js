@@ -86,7 +86,9 @@ async function load(asset, tag) {
 }
 
 // What came between two seconds is in the buffer only.
-setInterval(() => { for (const figure of main.querySelectorAll('[data-trend-tag]')) load(figure.dataset.trendAsset, figure.dataset.trendTag); }, 10_000);
+setInterval(() => {
+  for (const { dataset } of main.querySelectorAll('[data-trend-tag]')) load(dataset.trendAsset, dataset.trendTag);
+}, 10_000);
 
 function take(readings) {
   for (const { tag, time, value } of readings) {

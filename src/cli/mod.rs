@@ -2,10 +2,13 @@
 
 #![expect(clippy::print_stdout, reason = "commands answer on standard output")]
 
+mod alerts;
 mod check;
+mod client;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
+mod look;
 mod modbus;
 mod run;
 
@@ -28,6 +31,16 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and its models; print every error with its place.
     Check(ConfigFile),
+    /// What the running daemon does: samples, sources, models, outbox, disk.
+    Status(client::Daemon),
+    /// The newest reading of every tag.
+    Tags(look::Tags),
+    /// The alerts that stand; acknowledge and shelve them.
+    Alerts(alerts::Arguments),
+    /// What happened to alerts, the newest first.
+    History(look::Newest),
+    /// Payloads that could not be read, and why.
+    Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
@@ -53,6 +66,11 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),
         Command::Check(file) => check::main(&file.config),
+        Command::Status(daemon) => look::status(&daemon),
+        Command::Tags(arguments) => look::tags(&arguments),
+        Command::Alerts(arguments) => alerts::main(&arguments),
+        Command::History(arguments) => look::history(&arguments),
+        Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]

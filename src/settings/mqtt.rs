@@ -29,7 +29,7 @@ pub struct Broker {
 }
 
 fn keep_alive() -> Duration {
-    Duration::from_secs(30)
+    Duration::from_secs(10)
 }
 
 fn session_expiry() -> Duration {

@@ -63,6 +63,18 @@ async fn a_restart_keeps_the_alert_and_raises_it_no_second_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_08_a_stale_retained_reading_is_stored_and_raises_no_alert() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    plant.retain("press-1", 1, 95.0).await;
+    let daemon = Daemon::start(&plant).await;
+    plant.send("press-1", 2, &[("temperature", 60.0)]).await;
+    plant.send("press-1", 3, &[("temperature", 85.0)]).await;
+    let raised = plant.next_event("press-1", "hot").await;
+    assert_eq!(raised["data"]["score"], 85.0, "the old 95 degrees raise nothing");
+    assert_eq!(daemon.stop().await.stored, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_payloads_are_counted_and_the_next_good_one_is_used() {
     let mut plant = Plant::new(HOT_RULE).await;
     let daemon = Daemon::start(&plant).await;

@@ -78,6 +78,18 @@ listen = "127.0.0.1:0"
         sent.expect("the machine's client runs");
     }
 
+    /// A reading that the broker keeps for whoever subscribes later; resolves when it is kept.
+    pub(crate) async fn retain(&self, asset: &str, second: i64, temperature: f64) {
+        let ts = 1_700_000_000_000 + second * 1000;
+        let body = serde_json::json!({ "ts": ts, "values": { "temperature": temperature } });
+        let topic = format!("plant/{asset}/telemetry");
+        let sent = self.machine.publish(&topic, QoS::AtLeastOnce, true, body.to_string()).await;
+        sent.expect("the machine's client runs");
+        let (_client, mut heard) = listen(self.broker, &topic).await;
+        let kept = tokio::time::timeout(PATIENCE, heard.recv()).await;
+        kept.expect("the retained reading").expect("the listener runs");
+    }
+
     pub(crate) async fn command(&self, asset: &str, prediction: &str, body: &str) {
         self.publish(&format!("site/{asset}/alert/{prediction}/command"), body.as_bytes()).await;
     }

@@ -1,0 +1,130 @@
+//! Asks the running daemon over its HTTP port.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use crate::config;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the daemon is, and how its answer is wanted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Daemon {
+    /// The daemon's configuration: its `http.listen` is asked.
+    #[arg(long, value_name = "FILE", default_value = "/etc/andon/andon.toml")]
+    config: PathBuf,
+    /// The daemon's address, instead of the configuration's: http://127.0.0.1:9187
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Holds the token of `http.token_file`, to change something over the network.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The daemon's answer as it is.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Daemon {
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let (base, agent) = (self.base()?, agent());
+        let request = agent.get(format!("{base}{path}")).query_pairs(query.iter().copied());
+        read(request.call().map_err(|error| silent(&base, &error))?)
+    }
+
+    /// `None` where the answer is empty.
+    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
+        let (base, agent) = (self.base()?, agent());
+        let mut request =
+            agent.post(format!("{base}{path}")).header("Content-Type", "application/json");
+        if let Some(file) = &self.token_file {
+            let token = std::fs::read_to_string(file)
+                .with_context(|| format!("the token in {} cannot be read", file.display()))?;
+            request = request.header("Authorization", format!("Bearer {}", token.trim()));
+        }
+        let answer = request.send(body.to_string()).map_err(|error| silent(&base, &error))?;
+        if answer.status() == 204 {
+            return Ok(None);
+        }
+        read(answer).map(Some)
+    }
+
+    fn base(&self) -> anyhow::Result<String> {
+        if let Some(url) = &self.url {
+            if !url.starts_with("http://") {
+                bail!("--url is `{url}`; write http://HOST:PORT");
+            }
+            return Ok(url.trim_end_matches('/').to_owned());
+        }
+        let loaded = config::load(&self.config, config::environment())
+            .map_err(|diagnostics| anyhow!("{diagnostics}"))?;
+        let listen = loaded.settings.http.listen;
+        let mut listen = listen.context("the configuration has no `http.listen`; give --url")?;
+        if listen.ip().is_unspecified() {
+            listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(format!("http://{listen}"))
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into()
+}
+
+fn silent(base: &str, error: &ureq::Error) -> anyhow::Error {
+    anyhow!("no daemon answers on {base} ({error}); is it running? `systemctl status andon`")
+}
+
+fn read(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
+    let status = answer.status();
+    let text = answer.body_mut().read_to_string().context("the answer broke off")?;
+    let body: Value = serde_json::from_str(&text)
+        .map_err(|_| anyhow!("the answer ({status}) is no JSON: is this an andon daemon?"))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    bail!("{}", body["error"].as_str().unwrap_or(&text))
+}
+
+/// Columns without lines, as wide as the terminal.
+pub(super) fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(head.iter().map(|word| word.to_uppercase()));
+    table
+}
+
+/// A field for a table's cell: empty where there is nothing.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A time to the second.
+pub(super) fn time(value: &Value) -> String {
+    let text = text(value);
+    text.get(..19).map_or_else(String::new, |text| text.replace('T', " "))
+}
+
+/// For a path of the API.
+pub(super) fn segment(name: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(encode).collect()
+}
