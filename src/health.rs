@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
@@ -15,6 +16,100 @@ pub struct SourceHealth {
     connects: AtomicU64,
     errors: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Of a source that asks instead of listening.
+    pub polling: Polling,
+}
+
+/// How polling goes: a source that listens leaves all at zero.
+#[derive(Debug, Default)]
+pub struct Polling {
+    pub polls: AtomicU64,
+    /// Polls that were due while an earlier one was under way.
+    pub skipped: AtomicU64,
+    /// From a request to its answer.
+    pub round_trips: Spread,
+    /// From the time a poll was due to its begin.
+    pub lateness: Spread,
+    errors: [AtomicU64; PollError::ALL.len()],
+}
+
+/// Why a request has no answer that can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PollError {
+    Connect,
+    Timeout,
+    Closed,
+    /// The answer is not one: another request's, broken, noise.
+    Protocol,
+    /// The device said no.
+    Exception,
+}
+
+impl PollError {
+    pub const ALL: [Self; 5] =
+        [Self::Connect, Self::Timeout, Self::Closed, Self::Protocol, Self::Exception];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+            Self::Exception => "exception",
+        }
+    }
+}
+
+impl Polling {
+    pub fn round_trip(&self, took: Duration) {
+        self.round_trips.add(took);
+    }
+
+    pub fn late(&self, by: Duration) {
+        self.lateness.add(by);
+    }
+
+    pub fn finished(&self, skipped: u64) {
+        self.polls.fetch_add(1, Relaxed);
+        self.skipped.fetch_add(skipped, Relaxed);
+    }
+
+    pub fn failed(&self, error: PollError) {
+        self.errors[error as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn errors(&self, error: PollError) -> u64 {
+        self.errors[error as usize].load(Relaxed)
+    }
+}
+
+/// Durations by size, for a histogram.
+#[derive(Debug, Default)]
+pub struct Spread {
+    counts: [AtomicU64; Self::BOUNDS.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Spread {
+    /// Upper bounds of the sizes, in seconds; the last size has none.
+    pub const BOUNDS: [f64; 10] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+
+    pub fn add(&self, span: Duration) {
+        let seconds = span.as_secs_f64();
+        let size = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
+        self.counts[size.unwrap_or(Self::BOUNDS.len())].fetch_add(1, Relaxed);
+        self.nanos.fetch_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How many of each size, the largest last.
+    pub fn counts(&self) -> Vec<u64> {
+        self.counts.iter().map(|count| count.load(Relaxed)).collect()
+    }
+
+    /// In seconds.
+    pub fn sum(&self) -> f64 {
+        Duration::from_nanos(self.nanos.load(Relaxed)).as_secs_f64()
+    }
 }
 
 impl SourceHealth {
@@ -27,6 +122,7 @@ impl SourceHealth {
             connects: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            polling: Polling::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry as Exposition;
 
 use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
-use crate::health::SourceHealth;
+use crate::health::{PollError, Polling, SourceHealth, Spread};
 use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, ModelStats};
 use crate::store::Store;
@@ -236,7 +236,37 @@ impl Overview {
             each(|s| s.messages),
         )?;
         page.counts("andon_source_errors", "Errors of the source", "source", each(|s| s.errors))?;
-        page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))
+        page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))?;
+        self.encode_polling(page)
+    }
+
+    /// Of sources that ask; the achieved rate is the rate of `andon_polls`.
+    fn encode_polling(&self, page: &mut Page<'_>) -> fmt::Result {
+        let asking = || self.sources.iter().filter(|source| source.name.starts_with("modbus:"));
+        if asking().next().is_none() {
+            return Ok(());
+        }
+        let each = |value: fn(&Polling) -> u64| {
+            asking().map(move |source| (source.name.as_str(), value(&source.polling)))
+        };
+        page.counts("andon_polls", "Polls finished", "source", each(|p| p.polls.load(Relaxed)))?;
+        page.counts(
+            "andon_polls_skipped",
+            "Polls that were due while an earlier one was under way",
+            "source",
+            each(|polling| polling.skipped.load(Relaxed)),
+        )?;
+        page.poll_errors(asking())?;
+        page.spreads(
+            "andon_poll_round_trip_seconds",
+            "From a request to its answer",
+            asking().map(|source| (source.name.as_str(), &source.polling.round_trips)),
+        )?;
+        page.spreads(
+            "andon_poll_lateness_seconds",
+            "From the time a poll was due to its begin",
+            asking().map(|source| (source.name.as_str(), &source.polling.lateness)),
+        )
     }
 }
 
@@ -402,6 +432,48 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (word, value) in values {
             ConstCounter::new(value).encode(family.encode_family(&[(label, word)])?)?;
+        }
+        Ok(())
+    }
+
+    fn poll_errors<'v>(
+        &mut self,
+        sources: impl Iterator<Item = &'v Arc<SourceHealth>>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(
+            "andon_poll_errors",
+            "Requests without an answer that can be used",
+            None,
+            MetricType::Counter,
+        )?;
+        for source in sources {
+            for kind in PollError::ALL {
+                let labels = [("source", source.name.as_str()), ("kind", kind.as_str())];
+                let count = ConstCounter::new(source.polling.errors(kind));
+                count.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spreads<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        spreads: impl Iterator<Item = (&'v str, &'v Spread)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (source, spread) in spreads {
+            let counts = spread.counts();
+            let bounds = Spread::BOUNDS.into_iter().chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+            let labels = [("source", source)];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                spread.sum(),
+                counts.iter().sum(),
+                &buckets,
+                None,
+            )?;
         }
         Ok(())
     }

@@ -426,3 +426,51 @@ fn a_rule_on_a_tag_that_no_source_has_is_a_warning() {
     let told: Vec<&str> = loaded.warnings.iter().map(|w| w.path.as_str()).collect();
     assert_eq!(told, ["rule[0].assets[1]", "rule[0].tag"]);
 }
+
+#[test]
+fn modbus_lines_and_registers_that_contradict_themselves() {
+    insta::assert_snapshot!(refusal(
+        r#"[[modbus]]
+asset = "oven"
+address = "rtu:///dev/ttyS0"
+serial = { baud = 1, data_bits = 7, stop_bits = 3 }
+
+[[modbus.register]]
+tag = "a"
+address = "holding:0.16"
+
+[[modbus.register]]
+tag = "b"
+address = "40101"
+type = "f32"
+rate = "s"
+wrap = 1
+range = [5, 1]
+
+[[modbus.register]]
+tag = "c"
+address = "holding:4"
+type = "string"
+
+[[modbus]]
+asset = "dryer"
+address = "rtu:///dev/ttyS0"
+numbering = "one-based"
+serial = { baud = 9600 }
+
+[[modbus.register]]
+tag = "a"
+address = "holding:0"
+
+[[modbus]]
+asset = "plc"
+address = "tls://plc"
+serial = { baud = 9600 }
+
+[[modbus.register]]
+tag = "a"
+address = "coil:0.3"
+labels = { 0 = "off" }
+"#
+    ));
+}

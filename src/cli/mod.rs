@@ -9,6 +9,7 @@ mod client;
 mod demo;
 mod evaluate;
 mod look;
+mod modbus;
 mod run;
 
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ enum Command {
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
+    /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
+    #[command(subcommand)]
+    Modbus(modbus::Command),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::History(arguments) => look::history(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
+        Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };

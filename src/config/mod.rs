@@ -10,6 +10,7 @@ mod diagnostic;
 mod document;
 mod environment;
 mod fault;
+mod map;
 mod node;
 mod path;
 mod peel;
@@ -66,15 +67,17 @@ pub fn load_text(
     let document = document::parse(text, &mut source)?;
     let (layers, mut found) = environment::layers(environment, &mut source);
     let merged = document::merge(document, layers, &source, &mut found);
-    let typed = peel::deserialise(merged, &source);
+    let mut typed = peel::deserialise(merged, &source);
     found.extend(typed.errors);
-    if let Some(settings) = &typed.settings {
+    if let Some(settings) = &mut typed.settings {
+        found.extend(map::read_all(settings, &mut source));
         found.extend(validate::validate(settings, &source, &typed.silenced));
     }
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     match (typed.settings, Diagnostics::new(errors)) {
-        (Some(settings), None) => {
+        (Some(mut settings), None) => {
+            map::name_units(&mut settings);
             let warnings = Diagnostics::new(warnings).map_or_else(Vec::new, Diagnostics::into_vec);
             Ok(Loaded { settings, source, warnings })
         }

@@ -15,6 +15,8 @@ pub struct Source {
     lines: Vec<usize>,
     spots: BTreeMap<String, Spot>,
     variables: BTreeMap<String, Variable>,
+    /// Settings that stand in a register map.
+    cells: BTreeMap<String, Cell>,
 }
 
 /// A position that a person can go to.
@@ -42,7 +44,18 @@ pub(super) struct Variable {
     pub(super) value: String,
 }
 
+/// Where a setting stands in another file.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) place: Place,
+    /// The whole line.
+    pub(super) line: String,
+    /// Characters that are meant.
+    pub(super) width: usize,
+}
+
 enum Found<'a> {
+    Cell(&'a Cell),
     Span(Range<usize>),
     Variable(&'a Variable),
     Nowhere,
@@ -58,6 +71,7 @@ impl Source {
             lines,
             spots: BTreeMap::new(),
             variables: BTreeMap::new(),
+            cells: BTreeMap::new(),
         }
     }
 
@@ -65,6 +79,7 @@ impl Source {
     /// lacks it.
     pub fn locate(&self, path: &str) -> Place {
         match self.find(path) {
+            Found::Cell(cell) => cell.place.clone(),
             Found::Span(span) => self.place(&span),
             Found::Variable(variable) => Place { file: variable.name.clone(), line: 0, column: 0 },
             Found::Nowhere => Place { file: self.file.clone(), line: 1, column: 1 },
@@ -83,7 +98,9 @@ impl Source {
 
     /// Whether the setting is written, in the file or by the environment.
     pub fn has(&self, path: &str) -> bool {
-        self.spots.contains_key(path) || self.variables.contains_key(path)
+        self.spots.contains_key(path)
+            || self.variables.contains_key(path)
+            || self.cells.contains_key(path)
     }
 
     pub fn file(&self) -> &str {
@@ -125,6 +142,10 @@ impl Source {
         self.variables.insert(path, variable);
     }
 
+    pub(super) fn put_cell(&mut self, path: String, cell: Cell) {
+        self.cells.insert(path, cell);
+    }
+
     /// The setting as it stands in the file.
     pub(super) fn written(&self, path: &str) -> &str {
         self.spots.get(path).map_or("", |spot| &self.text[self.within(&spot.value)])
@@ -162,6 +183,9 @@ impl Source {
             if let Some(spot) = self.spots.get(path) {
                 return Found::Span(spot.value.clone());
             }
+            if let Some(cell) = self.cells.get(path) {
+                return Found::Cell(cell);
+            }
             if !path.is_empty()
                 && let Some((_, variable)) =
                     self.variables.iter().find(|(inner, _)| path::is_within(inner, path))
@@ -187,6 +211,10 @@ impl Source {
                 let width = self.text[self.within(&span)].lines().next().unwrap_or_default();
                 let excerpt = Excerpt { line: line.to_owned(), width: width.chars().count() };
                 (place, Some(excerpt))
+            }
+            Found::Cell(cell) => {
+                let excerpt = Excerpt { line: cell.line.clone(), width: cell.width };
+                (cell.place.clone(), Some(excerpt))
             }
             Found::Variable(variable) => {
                 let line = format!("{}={}", variable.name, variable.value);

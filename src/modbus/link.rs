@@ -1,24 +1,28 @@
 //! One connection to one endpoint, and one read at a time over it.
 //!
 //! [`Link::read`] takes the link and gives it back only after an answer that belongs to the
-//! request. After a timeout or a protocol error it is gone, and with it any late answer.
+//! request. After a timeout or a protocol error it is gone, and with it any late answer; a line
+//! is first listened to until it is silent.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_modbus::client::{Client as _, Context, tcp};
-use tokio_modbus::slave::SlaveContext as _;
-use tokio_modbus::{Error, ExceptionCode, ProtocolError, Response, Slave};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::decode::registers::Table;
+use super::frame::{Answer, Asked, Exception, FrameError, Framing, Read};
+use super::line::Line;
+use super::transport::{Dialer, Stream};
 
-use super::Endpoint;
-use super::plan::{Answer, Request};
+/// Room for any answer.
+const BUFFER: usize = 1024;
+/// A line that has said nothing for so long has said its last; adapters gather bytes for 16 ms.
+const SILENCE: Duration = Duration::from_millis(20);
+/// A line that never falls silent is left all the same.
+const LONGEST_DRAIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
+pub enum LinkError {
     #[error("no connection: {0}")]
     Connect(io::Error),
     #[error("no answer within {}", humantime::format_duration(*.0))]
@@ -26,23 +30,42 @@ pub(crate) enum LinkError {
     #[error("the connection was closed ({0})")]
     Closed(io::ErrorKind),
     #[error("the answer is not one: {0}")]
-    Protocol(String),
+    Protocol(FrameError),
+}
+
+/// What a read over a link needs to know besides what to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) unit: u8,
+    pub(crate) limit: Duration,
+    /// The unit's silence after its answer.
+    pub(crate) pause: Duration,
 }
 
 pub(crate) struct Link {
-    context: Context,
+    stream: Box<dyn Stream>,
+    framing: Framing,
+    gap: Duration,
+    transaction: u16,
+    buffer: Vec<u8>,
+    /// No request before this.
+    rest: Option<Instant>,
     answers: u64,
 }
 
 impl Link {
-    pub(crate) async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Self, LinkError> {
-        let Endpoint::Tcp { host, port } = endpoint;
-        let stream = timeout(limit, TcpStream::connect((host.as_str(), *port)))
-            .await
-            .map_err(|_| LinkError::Connect(io::ErrorKind::TimedOut.into()))?
-            .map_err(LinkError::Connect)?;
-        stream.set_nodelay(true).map_err(LinkError::Connect)?;
-        Ok(Self { context: tcp::attach(stream), answers: 0 })
+    pub(crate) async fn connect(dialer: &Dialer, limit: Duration) -> Result<Self, LinkError> {
+        let line = Line::new(&dialer.endpoint, Some(&dialer.serial), Duration::ZERO);
+        let stream = dialer.dial(limit).await.map_err(LinkError::Connect)?;
+        Ok(Self {
+            stream,
+            framing: line.framing,
+            gap: line.gap,
+            transaction: 0,
+            buffer: Vec::with_capacity(BUFFER),
+            rest: (!line.gap.is_zero()).then(|| Instant::now() + line.gap),
+            answers: 0,
+        })
     }
 
     /// A device may close a connection that was idle; one that never answered is another matter.
@@ -50,90 +73,76 @@ impl Link {
         self.answers > 0
     }
 
-    /// Asks `unit` and waits `limit` for its answer, which is data or an exception.
+    /// Asks and waits for the answer, which is data or an exception.
     pub(crate) async fn read(
         mut self,
-        unit: u8,
-        request: &Request,
-        limit: Duration,
-    ) -> Result<(Self, Result<Answer, ExceptionCode>), LinkError> {
-        self.context.set_slave(Slave(unit));
-        let called = timeout(limit, self.context.call(wire(request)))
-            .await
-            .map_err(|_| LinkError::Timeout(limit))?;
-        let answer = match called.map_err(classify)? {
-            Ok(response) => Ok(check(request, response)?),
-            Err(exception) => Err(exception),
+        read: Read,
+        terms: Terms,
+    ) -> Result<(Self, Result<Answer, Exception>), LinkError> {
+        if let Some(rest) = self.rest.take() {
+            sleep_until(rest).await;
+        }
+        let asked = Asked {
+            framing: self.framing,
+            transaction: self.next_transaction(),
+            unit: terms.unit,
+            read,
         };
-        self.answers += 1;
-        Ok((self, answer))
+        self.buffer.clear();
+        let outcome = match timeout(terms.limit, self.converse(&asked)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(LinkError::Timeout(terms.limit)),
+        };
+        match outcome {
+            Ok(answer) => {
+                let rest = self.gap.max(terms.pause);
+                self.rest = (!rest.is_zero()).then(|| Instant::now() + rest);
+                self.answers += 1;
+                Ok((self, answer))
+            }
+            Err(error) => {
+                if self.framing == Framing::Rtu && !matches!(error, LinkError::Closed(_)) {
+                    self.drain().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn converse(&mut self, asked: &Asked) -> Result<Result<Answer, Exception>, LinkError> {
+        self.stream.write_all(&asked.frame()).await.map_err(|error| closed(&error))?;
+        self.stream.flush().await.map_err(|error| closed(&error))?;
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await.map_err(|error| closed(&error))? == 0 {
+                return Err(LinkError::Closed(io::ErrorKind::UnexpectedEof));
+            }
+            match asked.find(&self.buffer).map_err(LinkError::Protocol)? {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            }
+        }
+    }
+
+    /// Listens until the line is silent, so that the next one to open it hears no old answer.
+    async fn drain(&mut self) {
+        let end = Instant::now() + LONGEST_DRAIN;
+        let mut waste = [0; BUFFER];
+        loop {
+            let silence = (Instant::now() + SILENCE.max(self.gap)).min(end);
+            match timeout_at(silence, self.stream.read(&mut waste)).await {
+                Ok(Ok(count)) if count > 0 && Instant::now() < end => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Never 0, which a device that answers with an empty header would match.
+    fn next_transaction(&mut self) -> u16 {
+        self.transaction = self.transaction.checked_add(1).unwrap_or(1);
+        self.transaction
     }
 }
 
-/// The only place that builds requests. All four of them read.
-fn wire(request: &Request) -> tokio_modbus::Request<'static> {
-    let (start, count) = (request.start, request.count);
-    match request.table {
-        Table::Coil => tokio_modbus::Request::ReadCoils(start, count),
-        Table::Discrete => tokio_modbus::Request::ReadDiscreteInputs(start, count),
-        Table::Input => tokio_modbus::Request::ReadInputRegisters(start, count),
-        Table::Holding => tokio_modbus::Request::ReadHoldingRegisters(start, count),
-    }
-}
-
-/// The library matches transaction, unit and function, but not how much was answered.
-fn check(request: &Request, response: Response) -> Result<Answer, LinkError> {
-    let count = usize::from(request.count);
-    let (expected, got, answer) = match (request.table, response) {
-        (Table::Coil, Response::ReadCoils(bits))
-        | (Table::Discrete, Response::ReadDiscreteInputs(bits)) => {
-            (count.next_multiple_of(8), bits.len(), Answer::Bits(bits))
-        }
-        (Table::Input, Response::ReadInputRegisters(words))
-        | (Table::Holding, Response::ReadHoldingRegisters(words)) => {
-            (count, words.len(), Answer::Registers(words))
-        }
-        _ => return Err(LinkError::Protocol("it is for another function".into())),
-    };
-    if got == expected {
-        Ok(answer)
-    } else {
-        Err(LinkError::Protocol(format!("it holds {got} values instead of {expected}")))
-    }
-}
-
-fn classify(error: Error) -> LinkError {
-    match error {
-        Error::Protocol(ProtocolError::HeaderMismatch { message, .. }) => {
-            LinkError::Protocol(format!("it is for another request or unit, {message}"))
-        }
-        Error::Protocol(ProtocolError::FunctionCodeMismatch { .. }) => {
-            LinkError::Protocol("it is for another function".into())
-        }
-        // An orderly close is reported by the library with whatever the last system error was.
-        Error::Transport(error) if error.raw_os_error().is_some() => {
-            LinkError::Closed(match error.kind() {
-                kind @ (io::ErrorKind::ConnectionReset
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::TimedOut) => kind,
-                _ => io::ErrorKind::UnexpectedEof,
-            })
-        }
-        Error::Transport(error) => LinkError::Protocol(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_four_functions_that_read_are_sent() {
-        let functions = Table::ALL.map(|table| {
-            let request = Request { table, start: 0, count: 1, readings: Vec::new() };
-            wire(&request).function_code().value()
-        });
-        assert_eq!(functions, [1, 2, 4, 3]);
-    }
+fn closed(error: &io::Error) -> LinkError {
+    LinkError::Closed(error.kind())
 }

@@ -1,57 +1,56 @@
 //! The request plan: which reads fetch all registers of a device. Pure.
 //!
-//! Registers of one table that are adjacent, overlap or lie near (`gap`) become one request,
-//! up to the device's limits. A request that the device refuses can be [split](Request::split).
+//! Tags of one interval and one table are joined into the reads that cost least: a further read
+//! costs a round trip, a hole between two registers costs its bytes. The device's limits hold,
+//! and a value is never torn. A request that the device refuses can be [split](Request::split).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decode::registers::{self, Address, Table};
-use crate::settings::{ModbusDevice, Register, RegisterType, WordOrder};
+use crate::decode::registers::{Address, Counter, Field, Signal, Table};
+use crate::sample::Quality;
+use crate::settings::{ModbusDevice, Register};
 
 use super::Endpoint;
+use super::frame::{Answer, MAX_BITS, MAX_REGISTERS, Read};
+use super::line::Line;
 
-/// Most registers in one answer, from the Modbus specification.
-const MAX_REGISTERS: u16 = 125;
-/// Most coils or discrete inputs in one answer, from the Modbus specification.
-const MAX_BITS: u16 = 2000;
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Keeps instants far from overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    /// By interval, the shortest first.
+    pub cadences: Vec<Cadence>,
+    /// What the device is reached over.
+    pub line: Line,
+}
+
+/// Everything of a device that is polled at one interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cadence {
+    pub interval: Duration,
     pub requests: Vec<Request>,
 }
 
-/// One read of `count` registers or bits from `start` on, and what is taken from the answer.
+/// One read, and what is taken from its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    pub table: Table,
-    pub start: u16,
-    pub count: u16,
+    pub read: Read,
     /// By place in the table.
     pub readings: Vec<Reading>,
 }
 
-/// One tag in an answer; its value is `raw * scale + offset`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One tag in an answer.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// Index in [`ModbusDevice::register`].
     pub tag: usize,
     /// Where in the answer it begins.
     pub at: u16,
-    pub kind: RegisterType,
-    pub order: WordOrder,
-    pub scale: f64,
-    pub offset: f64,
-}
-
-/// What a device answered. The link has checked the length against the request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    Registers(Vec<u16>),
-    /// Padded to whole bytes.
-    Bits(Vec<bool>),
+    pub signal: Arc<Signal>,
 }
 
 /// What is wrong with a device's settings, and where.
@@ -67,17 +66,50 @@ pub struct PlanError {
 }
 
 impl Plan {
-    /// The fewest requests that fetch every register, or all that is wrong with the settings.
+    /// The cheapest requests that fetch every register, or all that is wrong with the settings.
     pub fn build(device: &ModbusDevice) -> Result<Self, Vec<PlanError>> {
         let mut errors = device_errors(device);
         let mut places = Vec::with_capacity(device.register.len());
+        let mut tags: BTreeMap<&str, &str> = BTreeMap::new();
         for (index, register) in device.register.iter().enumerate() {
+            if let Some(first) = tags.insert(&register.tag, &register.address) {
+                let message = format!(
+                    "the tag `{}` is already read from `{first}`: give this register another name \
+                     or remove it",
+                    register.tag
+                );
+                errors.push(PlanError { register: Some(index), field: "tag", message });
+            }
             match place(device, index, register) {
                 Ok(place) => places.push(place),
                 Err(found) => errors.extend(found),
             }
         }
-        if errors.is_empty() { Ok(Self { requests: join(device, places) }) } else { Err(errors) }
+        match Line::of(device) {
+            Some(line) if errors.is_empty() => {
+                Ok(Self { cadences: cadences(device, &line, places), line })
+            }
+            _ => Err(errors),
+        }
+    }
+
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.cadences.iter().flat_map(|cadence| &cadence.requests)
+    }
+
+    /// The share of the line's time that polling takes, about; above 1 it cannot keep up.
+    pub fn load(&self) -> f64 {
+        let share = |cadence: &Cadence| {
+            cadence.time(&self.line).as_secs_f64() / cadence.interval.as_secs_f64()
+        };
+        self.cadences.iter().map(share).sum()
+    }
+}
+
+impl Cadence {
+    /// How long one poll takes on `line`, about.
+    pub fn time(&self, line: &Line) -> Duration {
+        self.requests.iter().map(|request| line.time(&request.read)).sum()
     }
 }
 
@@ -97,7 +129,7 @@ impl Request {
                     best = Some((hole, off_middle, index));
                 }
             }
-            end = end.max(u32::from(reading.at) + u32::from(self.width(reading)));
+            end = end.max(u32::from(reading.at) + u32::from(reading.signal.width));
         }
         let (_, _, cut) = best?;
         let (left, right) = self.readings.split_at(cut);
@@ -106,68 +138,129 @@ impl Request {
 
     fn part(&self, readings: &[Reading]) -> Self {
         let first = readings.iter().map(|reading| reading.at).min().unwrap_or(0);
-        let end = readings.iter().map(|reading| reading.at + self.width(reading)).max();
+        let end = readings.iter().map(|reading| reading.at + reading.signal.width).max();
+        let moved = |reading: &Reading| Reading { at: reading.at - first, ..reading.clone() };
         Self {
-            table: self.table,
-            start: self.start + first,
-            count: end.unwrap_or(first) - first,
-            readings: readings.iter().map(|r| Reading { at: r.at - first, ..*r }).collect(),
+            read: Read {
+                start: self.read.start + first,
+                count: end.unwrap_or(first) - first,
+                ..self.read
+            },
+            readings: readings.iter().map(moved).collect(),
         }
-    }
-
-    fn width(&self, reading: &Reading) -> u16 {
-        width(self.table, reading.kind)
     }
 }
 
 impl Reading {
-    /// The scaled value; NaN when `answer` does not hold it.
-    pub fn value(&self, answer: &Answer) -> f64 {
-        let at = usize::from(self.at);
-        let raw = match answer {
-            Answer::Registers(words) => words
-                .get(at..)
-                .map_or(f64::NAN, |words| registers::decode(self.kind, self.order, words)),
-            Answer::Bits(bits) => bits.get(at).map_or(f64::NAN, |bit| f64::from(u8::from(*bit))),
-        };
-        raw * self.scale + self.offset
+    /// The value with its quality; NaN and bad when `answer` does not hold it. `at` is any time
+    /// that only goes forward, for `counter`.
+    pub fn value(
+        &self,
+        answer: &Answer,
+        counter: Option<&mut Counter>,
+        at: Duration,
+    ) -> (f64, Quality) {
+        let place = usize::from(self.at);
+        match answer {
+            Answer::Registers(words) => {
+                self.signal.read(words.get(place..).unwrap_or_default(), counter, at)
+            }
+            Answer::Bits(bits) => match bits.get(place) {
+                Some(bit) => self.signal.read_bit(*bit),
+                None => (f64::NAN, Quality::Bad),
+            },
+        }
     }
 }
 
 struct Place {
     address: Address,
-    width: u16,
+    interval: Duration,
     reading: Reading,
 }
 
-fn width(table: Table, kind: RegisterType) -> u16 {
-    if table.is_bits() { 1 } else { registers::width(kind) }
+impl Place {
+    fn start(&self) -> u32 {
+        self.address.offset.into()
+    }
+
+    fn end(&self) -> u32 {
+        self.start() + u32::from(self.reading.signal.width)
+    }
 }
 
-fn join(device: &ModbusDevice, mut places: Vec<Place>) -> Vec<Request> {
-    places.sort_by_key(|place| (place.address, place.width));
-    let mut requests: Vec<Request> = Vec::new();
-    for Place { address: Address { table, offset }, width, reading } in places {
-        let end = u32::from(offset) + u32::from(width);
-        let joined = requests.last_mut().filter(|request| {
-            let reach = u32::from(request.start) + u32::from(request.count);
-            request.table == table
-                && u32::from(offset) <= reach + u32::from(device.gap)
-                && end.max(reach) - u32::from(request.start) <= u32::from(limit(device, table))
-        });
-        match joined {
-            Some(request) => {
-                let at = offset - request.start;
-                request.count = request.count.max(at + width);
-                request.readings.push(Reading { at, ..reading });
-            }
-            None => requests.push(Request {
-                table,
-                start: offset,
-                count: width,
-                readings: vec![reading],
-            }),
+fn cadences(device: &ModbusDevice, line: &Line, places: Vec<Place>) -> Vec<Cadence> {
+    let mut groups: BTreeMap<(Duration, Table), Vec<Place>> = BTreeMap::new();
+    for place in places {
+        groups.entry((place.interval, place.address.table)).or_default().push(place);
+    }
+    let mut cadences: Vec<Cadence> = Vec::new();
+    for ((interval, table), places) in groups {
+        if cadences.last().is_none_or(|cadence| cadence.interval != interval) {
+            cadences.push(Cadence { interval, requests: Vec::new() });
         }
+        let cadence = cadences.last_mut().expect("one was pushed");
+        cadence.requests.extend(join(device, line, table, places));
+    }
+    cadences
+}
+
+/// The cheapest partition, by dynamic programming over where the last request begins.
+fn join(device: &ModbusDevice, line: &Line, table: Table, mut places: Vec<Place>) -> Vec<Request> {
+    places.sort_by_key(|place| (place.address, place.reading.signal.width, place.reading.tag));
+    let limit = u32::from(limit(device, table));
+    let widest_hole = device.gap.map_or(u32::MAX, u32::from);
+    // cost[n]: of the first n places, and where their last request begins.
+    let mut cost: Vec<(Duration, usize)> = vec![(Duration::ZERO, 0)];
+    // How far the places before each reach, so that a hole is told from an overlap.
+    let mut reach = 0;
+    let mut holes = Vec::with_capacity(places.len());
+    for (last, place) in places.iter().enumerate() {
+        holes.push(place.start().saturating_sub(reach));
+        reach = reach.max(place.end());
+        let mut best: Option<(Duration, usize)> = None;
+        let mut end = 0;
+        for first in (0..=last).rev() {
+            end = end.max(places[first].end());
+            let start = places[first].start();
+            if end - start > limit {
+                break;
+            }
+            let count = u16::try_from(end - start).unwrap_or(u16::MAX);
+            let read = Read { table, start: places[first].address.offset, count };
+            let total = cost[first].0 + line.time(&read);
+            if best.is_none_or(|(least, _)| total < least) {
+                best = Some((total, first));
+            }
+            if holes[first] > widest_hole {
+                break;
+            }
+        }
+        cost.push(best.expect("one value fits into one request"));
+    }
+    let mut cuts = Vec::new();
+    let mut end = places.len();
+    while end > 0 {
+        let first = cost[end].1;
+        cuts.push(first);
+        end = first;
+    }
+    requests(table, places, &cuts)
+}
+
+/// `cuts`: the index of each request's first place, the last request's first.
+fn requests(table: Table, places: Vec<Place>, cuts: &[usize]) -> Vec<Request> {
+    let mut requests: Vec<Request> = Vec::with_capacity(cuts.len());
+    for (index, place) in places.into_iter().enumerate() {
+        let offset = place.address.offset;
+        if cuts.contains(&index) {
+            let read = Read { table, start: offset, count: 0 };
+            requests.push(Request { read, readings: Vec::new() });
+        }
+        let request = requests.last_mut().expect("the first place begins a request");
+        let at = offset - request.read.start;
+        request.read.count = request.read.count.max(at + place.reading.signal.width);
+        request.readings.push(Reading { at, ..place.reading });
     }
     requests
 }
@@ -182,34 +275,20 @@ fn place(
     index: usize,
     register: &Register,
 ) -> Result<Place, Vec<PlanError>> {
+    let wrong = |field, message| PlanError { register: Some(index), field, message };
+    let field = Field::parse(&register.address, device.numbering)
+        .map_err(|error| vec![wrong("address", error.to_string())])?;
+    let signal = Signal::new(register, field, device.order).map_err(|errors| {
+        let told = |error: crate::decode::registers::SignalError| {
+            wrong(error.field, format!("{}: {}", error.message, error.help))
+        };
+        errors.into_iter().map(told).collect::<Vec<_>>()
+    })?;
+    let (address, width) = (field.address, signal.width);
     let mut errors = Vec::new();
-    let mut wrong = |field, message| {
-        errors.push(PlanError { register: Some(index), field, message });
-    };
     if register.tag.is_empty() {
-        wrong("tag", "the tag has no name: write one, such as `pressure`".into());
+        errors.push(wrong("tag", "the tag has no name: write one, such as `pressure`".into()));
     }
-    if let Some(first) = device.register[..index].iter().find(|other| other.tag == register.tag) {
-        let message = format!(
-            "the tag `{}` is already read from `{}`: give this register another name or remove it",
-            register.tag, first.address
-        );
-        wrong("tag", message);
-    }
-    if !register.scale.is_finite() || register.scale == 0.0 {
-        wrong("scale", format!("scale {} loses the value: write 1.0 for none", register.scale));
-    }
-    if !register.offset.is_finite() {
-        wrong("offset", format!("offset {} is no number: write 0.0 for none", register.offset));
-    }
-    let address = match register.address.parse::<Address>() {
-        Ok(address) => address,
-        Err(error) => {
-            wrong("address", error.to_string());
-            return Err(errors);
-        }
-    };
-    let width = width(address.table, register.kind);
     if u32::from(address.offset) + u32::from(width) > u32::from(u16::MAX) + 1 {
         let last = u16::MAX - (width - 1);
         let message = format!(
@@ -217,19 +296,30 @@ fn place(
              the last place for it is `{}:{last}`",
             address.table
         );
-        wrong("address", message);
+        errors.push(wrong("address", message));
     }
     if width > limit(device, address.table) {
         let message = format!(
             "the value is {width} registers wide, and max_registers is {}: raise it",
             device.max_registers
         );
-        wrong("type", message);
+        errors.push(wrong("type", message));
     }
-    let order = register.order.unwrap_or(device.order);
-    let Register { kind, scale, offset, .. } = *register;
-    let reading = Reading { tag: index, at: 0, kind, order, scale, offset };
-    if errors.is_empty() { Ok(Place { address, width, reading }) } else { Err(errors) }
+    // The device's own has been checked.
+    let own = register.interval.and_then(|span| interval_error("interval", span));
+    errors.extend(own.map(|message| wrong("interval", message)));
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let interval = register.interval.unwrap_or(device.interval);
+    let reading = Reading { tag: index, at: 0, signal: Arc::new(signal) };
+    Ok(Place { address, interval, reading })
+}
+
+fn interval_error(field: &str, span: Duration) -> Option<String> {
+    let shown = humantime::format_duration(span);
+    let wrong = !(SHORTEST..=LONGEST).contains(&span);
+    wrong.then(|| format!("{field} is {shown}: write 1ms to 366days, such as `1s`"))
 }
 
 fn device_errors(device: &ModbusDevice) -> Vec<PlanError> {
@@ -243,9 +333,8 @@ fn device_errors(device: &ModbusDevice) -> Vec<PlanError> {
         wrong("max_registers", message);
     }
     for (field, span) in [("interval", device.interval), ("timeout", device.timeout)] {
-        if !(SHORTEST..=LONGEST).contains(&span) {
-            let span = humantime::format_duration(span);
-            wrong(field, format!("{field} is {span}: write 1ms to 366days, such as `1s`"));
+        if let Some(message) = interval_error(field, span) {
+            wrong(field, message);
         }
     }
     if device.register.is_empty() {

@@ -1,31 +1,32 @@
-//! The driver of one TCP address: its connection, its units, whose turn it is.
+//! The driver of one address: its connection, its units, whose turn it is.
 //!
 //! One request is under way at a time. Units that are due take turns request by request, the
 //! one that waited longest first, so a unit with much to say does not hold up the others.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_modbus::ExceptionCode;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
-use crate::health::SourceHealth;
+use crate::health::{PollError, SourceHealth};
 use crate::ledger::{Ledger, Rejection, Shed};
 use crate::sample::{Batch, Sample};
 use crate::settings::ModbusDevice;
 use crate::tag::Registry;
 use crate::time::Timestamp;
 
-use super::Endpoint;
-use super::link::{Link, LinkError};
-use super::plan::{Answer, Plan, PlanError};
+use super::frame::{Answer, Exception};
+use super::link::{Link, LinkError, Terms};
+use super::plan::{Plan, PlanError};
+use super::transport::Dialer;
 use super::unit::{DOWN, Refusal, Unit};
 
-/// Polls all units behind one TCP address. [`group`](super::group) makes the groups.
+/// Polls all units behind one address. [`group`](super::group) makes the groups.
 pub struct Poller {
     /// They share one address; check each with [`Plan::build`] first.
     pub devices: Vec<ModbusDevice>,
@@ -46,7 +47,7 @@ impl Poller {
 }
 
 struct Driver {
-    endpoint: Endpoint,
+    dialer: Dialer,
     link: Option<Link>,
     backoff: Backoff,
     /// No attempt to connect before this.
@@ -70,7 +71,7 @@ impl Driver {
     fn new(poller: Poller) -> Option<Self> {
         let now = Instant::now();
         let mut turns = Vec::with_capacity(poller.devices.len());
-        let mut endpoint: Option<Endpoint> = None;
+        let mut dialer: Option<Dialer> = None;
         for (device, health) in poller.devices.into_iter().zip(poller.health) {
             let plan = match Plan::build(&device) {
                 Ok(plan) => plan,
@@ -79,7 +80,7 @@ impl Driver {
                     continue;
                 }
             };
-            endpoint = device.address.parse().ok();
+            dialer = Dialer::of(&device);
             let intern = |tag: &str| poller.registry.intern(&device.asset, tag).ok();
             let tags = device.register.iter().map(|register| intern(&register.tag)).collect();
             let unit = Unit::new(device, plan, tags, now);
@@ -89,10 +90,10 @@ impl Driver {
             }
             turns.push(Turn { unit, health, last: 0, behind: false, shedding: false });
         }
-        let endpoint = endpoint?;
-        let seed = u64::from(crc32fast::hash(endpoint.to_string().as_bytes()));
+        let dialer = dialer?;
+        let seed = u64::from(crc32fast::hash(dialer.endpoint.to_string().as_bytes()));
         Some(Self {
-            endpoint,
+            dialer,
             link: None,
             backoff: Backoff::new(DOWN.0, DOWN.1, seed),
             rest: now,
@@ -129,11 +130,12 @@ impl Driver {
     async fn step(&mut self, index: usize) -> ControlFlow<()> {
         self.turn += 1;
         self.turns[index].last = self.turn;
+        self.turns[index].begin(Instant::now());
         if self.turns[index].unit.request(Instant::now()).is_some() {
             match self.ask(index).await {
                 Ok(Ok(answer)) => {
                     let turn = &mut self.turns[index];
-                    if turn.unit.answered(&answer) {
+                    if turn.unit.answered(&answer, Instant::now()) {
                         turn.risen();
                     }
                 }
@@ -143,7 +145,10 @@ impl Driver {
                     }
                 }
                 Err(error @ LinkError::Connect(_)) => return self.cut(&error).await,
-                Err(error) => return self.lost(index, &error.to_string()).await,
+                Err(error) => {
+                    self.turns[index].health.polling.failed(kind(&error));
+                    return self.lost(index, &error.to_string()).await;
+                }
             }
         }
         if self.turns[index].unit.request(Instant::now()).is_some() {
@@ -154,41 +159,46 @@ impl Driver {
 
     /// Asks the unit's next request. Many devices close a connection that was idle, so one that
     /// has worked before is replaced once before the unit is blamed.
-    async fn ask(&mut self, index: usize) -> Result<Result<Answer, ExceptionCode>, LinkError> {
-        let unit = &mut self.turns[index].unit;
-        let (number, limit) = (unit.device.unit, unit.device.timeout);
+    async fn ask(&mut self, index: usize) -> Result<Result<Answer, Exception>, LinkError> {
+        let Turn { unit, health, .. } = &mut self.turns[index];
+        let ModbusDevice { unit: number, timeout: limit, pause, .. } = unit.device;
+        let terms = Terms { unit: number, limit, pause };
         let request = unit.request(Instant::now()).expect("the caller saw that one is next");
+        let read = request.read;
         loop {
             let link = match self.link.take() {
                 Some(link) => link,
-                None => Link::connect(&self.endpoint, limit).await?,
+                None => Link::connect(&self.dialer, limit).await?,
             };
             self.backoff.reset();
             let stale = link.has_answered();
-            match link.read(number, request, limit).await {
+            let asked = Instant::now();
+            match link.read(read, terms).await {
                 Ok((link, answer)) => {
+                    health.polling.round_trip(asked.elapsed());
                     self.link = Some(link);
                     return Ok(answer);
                 }
                 Err(LinkError::Closed(_)) if stale => {
-                    debug!(endpoint = %self.endpoint, "The device closed the connection.");
+                    debug!(endpoint = %self.dialer.endpoint, "The device closed the connection.");
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn refused(&mut self, index: usize, code: ExceptionCode) -> Refusal {
+    fn refused(&mut self, index: usize, code: Exception) -> Refusal {
         let now = Instant::now();
         let Turn { unit, health, .. } = &mut self.turns[index];
         let request = unit.request(now).expect("an exception answers a request");
-        let (table, start, count) = (request.table, request.start, request.count);
+        let super::Read { table, start, count } = request.read;
         let refusal = unit.refused(code, now);
-        let (asset, number) = (&unit.device.asset, u8::from(code));
-        debug!(%asset, %table, start, count, code = number, ?refusal, "Modbus exception: {code}.");
+        let asset = &unit.device.asset;
+        debug!(%asset, %table, start, count, ?refusal, "Modbus {code}.");
+        health.polling.failed(PollError::Exception);
         if refusal != Refusal::Unreachable {
             let last = u32::from(start) + u32::from(count) - 1;
-            health.noted(format!("{table}:{start} to {last}: exception 0x{number:02X}, {code}"));
+            health.noted(format!("{table}:{start} to {last}: {code}"));
             if unit.rise() {
                 self.turns[index].risen();
             }
@@ -209,6 +219,7 @@ impl Driver {
         self.rest = Instant::now() + self.backoff.next_delay();
         let text = error.to_string();
         for index in 0..self.turns.len() {
+            self.turns[index].health.polling.failed(kind(error));
             let news = self.turns[index].unit.cut();
             self.turns[index].fell(news, &text);
             if news {
@@ -227,8 +238,10 @@ impl Driver {
     async fn finish(&mut self, index: usize) -> ControlFlow<()> {
         let now = Timestamp::now();
         let turn = &mut self.turns[index];
+        let interval = turn.unit.interval();
         let polled = turn.unit.finish(now, Instant::now());
-        turn.keeps_up(polled.skipped);
+        turn.keeps_up(interval, polled.skipped);
+        turn.health.polling.finished(polled.skipped);
         if polled.answers > 0 {
             turn.health.heard(now, polled.answers);
         }
@@ -292,18 +305,33 @@ impl Turn {
         }
     }
 
-    fn keeps_up(&mut self, skipped: u64) {
-        let device = &self.unit.device;
+    /// Notes how late a poll begins.
+    fn begin(&self, now: Instant) {
+        if self.unit.is_up() && !self.unit.is_polling() {
+            self.health.polling.late(now.saturating_duration_since(self.unit.due()));
+        }
+    }
+
+    fn keeps_up(&mut self, interval: Duration, skipped: u64) {
         if skipped > 0 && !self.behind {
             self.behind = true;
-            let interval = humantime::format_duration(device.interval);
+            let interval = humantime::format_duration(interval);
             warn!(
-                asset = device.asset,
+                asset = self.unit.device.asset,
                 %interval,
                 skipped,
                 "Modbus device is slower than its interval."
             );
         }
+    }
+}
+
+fn kind(error: &LinkError) -> PollError {
+    match error {
+        LinkError::Connect(_) => PollError::Connect,
+        LinkError::Timeout(_) => PollError::Timeout,
+        LinkError::Closed(_) => PollError::Closed,
+        LinkError::Protocol(_) => PollError::Protocol,
     }
 }
 

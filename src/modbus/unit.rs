@@ -1,21 +1,22 @@
 //! What is known about one unit: when it is due, what to ask next, what it has answered.
 //!
-//! No I/O and no clock. While a unit answers, every poll yields one sample for each tag, bad
-//! where the device gave no value. When it stops answering, one bad sample for each tag marks
-//! the gap, and then nothing comes until it is back.
+//! No I/O and no clock. While a unit answers, every poll yields one sample for each tag of its
+//! interval, bad where the device gave no value. When it stops answering, one bad sample for
+//! each tag marks the gap, and then nothing comes until it is back.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_modbus::ExceptionCode;
 
 use crate::backoff::Backoff;
-use crate::sample::Sample;
+use crate::decode::registers::Counter;
+use crate::sample::{Quality, Sample};
 use crate::settings::ModbusDevice;
 use crate::tag::TagId;
 use crate::time::Timestamp;
 
-use super::plan::{Answer, Plan, Request};
+use super::frame::{Answer, Exception};
+use super::plan::{Cadence, Plan, Request};
 
 /// Between attempts to reach what is down: a link, or a unit behind a live link.
 pub(super) const DOWN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -30,22 +31,34 @@ const REST: u32 = 4;
 
 pub(super) struct Unit {
     pub(super) device: ModbusDevice,
-    plan: Plan,
-    asks: Vec<Ask>,
+    rounds: Vec<Round>,
+    /// Index of the round that is being polled.
+    current: Option<usize>,
     /// The ask whose turn it is in this poll.
     cursor: usize,
     /// By register; `None` when the registry is full.
     tags: Vec<Option<TagId>>,
     /// By register, of the poll under way.
-    values: Vec<f64>,
+    values: Vec<(f64, Quality)>,
+    /// By register, for tags that are a counter's rise.
+    counters: Vec<Option<Counter>>,
     answers: u64,
-    due: Instant,
+    begun: Instant,
     down: Option<Instant>,
     backoff: Backoff,
     standing: Standing,
+    seed: u64,
+}
+
+/// All that is polled at one interval.
+struct Round {
+    cadence: Cadence,
+    asks: Vec<Ask>,
+    /// Which registers, in their order.
+    registers: Vec<usize>,
+    due: Instant,
     rejoin: Backoff,
     rejoin_at: Option<Instant>,
-    seed: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +101,8 @@ pub(super) struct Polled {
     pub(super) skipped: u64,
 }
 
+const MISSING: (f64, Quality) = (f64::NAN, Quality::Bad);
+
 impl Unit {
     pub(super) fn new(
         device: ModbusDevice,
@@ -97,42 +112,75 @@ impl Unit {
     ) -> Self {
         let seed =
             u64::from(crc32fast::hash(device.address.as_bytes())) << 8 | u64::from(device.unit);
+        let mut counters = vec![None; tags.len()];
+        for reading in plan.requests().flat_map(|request| &request.readings) {
+            counters[reading.tag] = reading.signal.counter();
+        }
         Self {
-            asks: asks(&plan),
-            plan,
+            rounds: plan
+                .cadences
+                .into_iter()
+                .map(|cadence| Round::new(cadence, seed, now))
+                .collect(),
+            current: None,
             cursor: 0,
-            values: vec![f64::NAN; tags.len()],
+            values: vec![MISSING; tags.len()],
+            counters,
             tags,
             answers: 0,
-            due: now,
+            begun: now,
             down: None,
             backoff: Backoff::new(DOWN.0, DOWN.1, seed),
             standing: Standing::New,
-            rejoin: Backoff::new(REJOIN.0, REJOIN.1, seed),
-            rejoin_at: None,
             seed,
             device,
         }
     }
 
     pub(super) fn ready_at(&self) -> Instant {
-        self.down.map_or(self.due, |until| until.max(self.due))
+        let due = self.rounds[self.round()].due;
+        self.down.map_or(due, |until| until.max(due))
+    }
+
+    /// When the poll under way, or else the next one, was or is due.
+    pub(super) fn due(&self) -> Instant {
+        self.rounds[self.round()].due
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.standing == Standing::Up
+    }
+
+    /// Whether a poll has begun and is not finished.
+    pub(super) fn is_polling(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The interval of the poll under way, or else of the next one.
+    pub(super) fn interval(&self) -> Duration {
+        self.rounds[self.round()].cadence.interval
     }
 
     /// The next read of the poll under way, or `None` when the poll is finished.
     pub(super) fn request(&mut self, now: Instant) -> Option<&Request> {
+        let round = self.round();
+        self.current = Some(round);
+        let asks = &self.rounds[round].asks;
         let rests = |ask: &Ask| ask.held.as_ref().is_some_and(|hold| hold.until > now);
-        while self.asks.get(self.cursor).is_some_and(rests) {
+        while asks.get(self.cursor).is_some_and(rests) {
             self.cursor += 1;
         }
-        self.asks.get(self.cursor).map(|ask| &ask.request)
+        asks.get(self.cursor).map(|ask| &ask.request)
     }
 
     /// The read of [`request`](Self::request) came back. True when the unit was not up before.
-    pub(super) fn answered(&mut self, answer: &Answer) -> bool {
-        let ask = &mut self.asks[self.cursor];
+    pub(super) fn answered(&mut self, answer: &Answer, now: Instant) -> bool {
+        let round = self.round();
+        let ask = &mut self.rounds[round].asks[self.cursor];
+        let at = now.saturating_duration_since(self.begun);
         for reading in &ask.request.readings {
-            self.values[reading.tag] = reading.value(answer);
+            let counter = self.counters[reading.tag].as_mut();
+            self.values[reading.tag] = reading.value(answer, counter, at);
         }
         ask.held = None;
         self.cursor += 1;
@@ -141,27 +189,26 @@ impl Unit {
     }
 
     /// The device said no.
-    pub(super) fn refused(&mut self, code: ExceptionCode, now: Instant) -> Refusal {
-        use ExceptionCode as Code;
+    pub(super) fn refused(&mut self, code: Exception, now: Instant) -> Refusal {
+        let index = self.round();
+        let round = &mut self.rounds[index];
         let span = match code {
-            Code::GatewayPathUnavailable | Code::GatewayTargetDevice => {
-                return Refusal::Unreachable;
-            }
-            Code::IllegalDataAddress | Code::IllegalDataValue => {
-                if let Some((left, right)) = self.asks[self.cursor].request.split() {
+            Exception::GATEWAY_PATH | Exception::GATEWAY_TARGET => return Refusal::Unreachable,
+            Exception::ILLEGAL_ADDRESS | Exception::ILLEGAL_VALUE => {
+                if let Some((left, right)) = round.asks[self.cursor].request.split() {
                     let parts = [left, right].map(Ask::new);
-                    self.asks.splice(self.cursor..=self.cursor, parts);
+                    round.asks.splice(self.cursor..=self.cursor, parts);
                     return Refusal::Split;
                 }
-                self.asks[self.cursor].isolated = self.plan.requests.len() < self.asks.len();
-                self.rejoin_at.get_or_insert_with(|| now + self.rejoin.next_delay());
+                round.asks[self.cursor].isolated = round.cadence.requests.len() < round.asks.len();
+                round.rejoin_at.get_or_insert_with(|| now + round.rejoin.next_delay());
                 ILLEGAL
             }
-            Code::IllegalFunction => ILLEGAL,
+            Exception::ILLEGAL_FUNCTION => ILLEGAL,
             _ => BUSY,
         };
         let seed = self.seed ^ self.cursor as u64;
-        let hold = self.asks[self.cursor].held.get_or_insert_with(|| Hold {
+        let hold = round.asks[self.cursor].held.get_or_insert_with(|| Hold {
             until: now,
             backoff: Backoff::new(span.0, span.1, seed),
         });
@@ -177,10 +224,13 @@ impl Unit {
         std::mem::replace(&mut self.standing, Standing::Up) != Standing::Up
     }
 
-    /// The unit did not answer: it rests, the longer the more often. True when this is news.
+    /// The unit did not answer: it rests, the longer the more often. On a shared way it rests
+    /// for a multiple of its timeout, and on a line at least until a late answer has passed.
+    /// True when this is news.
     pub(super) fn lost(&mut self, now: Instant, shared: bool) -> bool {
-        let floor = if shared { self.device.timeout * REST } else { Duration::ZERO };
-        self.down = Some(now + self.backoff.next_delay().max(floor));
+        let floor = if shared { self.device.timeout * REST } else { self.device.timeout };
+        let least = if shared || self.on_a_line() { floor } else { Duration::ZERO };
+        self.down = Some(now + self.backoff.next_delay().max(least));
         self.cut()
     }
 
@@ -192,19 +242,25 @@ impl Unit {
 
     /// The end of a poll: its samples, and the next one on the fixed grid of the interval.
     pub(super) fn finish(&mut self, time: Timestamp, now: Instant) -> Polled {
-        let polled = Polled {
-            samples: self.samples(time, |unit, register| unit.values[register]),
-            answers: self.answers,
-            skipped: self.schedule(now),
-        };
+        let index = self.round();
+        let round = &mut self.rounds[index];
+        let mut samples = Vec::with_capacity(round.registers.len());
+        for register in &round.registers {
+            if let Some(tag) = self.tags[*register] {
+                let (value, quality) = self.values[*register];
+                samples.push(Sample { tag, time, value, quality });
+            }
+        }
+        let skipped = round.schedule(now);
+        round.rejoin(now);
+        let polled = Polled { samples, answers: self.answers, skipped };
         self.abandon();
-        self.rejoin(now);
         polled
     }
 
     /// One bad sample for each tag.
     pub(super) fn gap(&self, time: Timestamp) -> Vec<Sample> {
-        self.samples(time, |_, _| f64::NAN)
+        self.tags.iter().flatten().map(|tag| Sample::missing(*tag, time)).collect()
     }
 
     /// Tags for which the registry had no room.
@@ -212,30 +268,50 @@ impl Unit {
         self.tags.iter().filter(|tag| tag.is_none()).count()
     }
 
-    fn samples(&self, time: Timestamp, value: impl Fn(&Self, usize) -> f64) -> Vec<Sample> {
-        let mut samples = Vec::with_capacity(self.tags.len());
-        for (register, tag) in self.tags.iter().enumerate() {
-            if let Some(tag) = *tag {
-                samples.push(Sample::new(tag, time, value(self, register)));
-            }
-        }
-        samples
+    /// The round under way, or else the one that is due first.
+    fn round(&self) -> usize {
+        self.current.unwrap_or_else(|| {
+            let due = |index: &usize| self.rounds[*index].due;
+            (0..self.rounds.len()).min_by_key(due).expect("a plan has at least one cadence")
+        })
+    }
+
+    fn on_a_line(&self) -> bool {
+        self.device.address.starts_with("rtu")
     }
 
     fn abandon(&mut self) {
+        self.current = None;
         self.cursor = 0;
         self.answers = 0;
-        self.values.fill(f64::NAN);
+        self.values.fill(MISSING);
+    }
+}
+
+impl Round {
+    fn new(cadence: Cadence, seed: u64, now: Instant) -> Self {
+        let readings = cadence.requests.iter().flat_map(|request| &request.readings);
+        let mut registers: Vec<usize> = readings.map(|reading| reading.tag).collect();
+        registers.sort_unstable();
+        Self {
+            asks: asks(&cadence),
+            registers,
+            due: now,
+            rejoin: Backoff::new(REJOIN.0, REJOIN.1, seed),
+            rejoin_at: None,
+            cadence,
+        }
     }
 
     /// Polls keep their phase; those that passed meanwhile are skipped, never made up for.
     fn schedule(&mut self, now: Instant) -> u64 {
-        self.due += self.device.interval;
+        let interval = self.cadence.interval;
+        self.due += interval;
         let Some(late) = now.checked_duration_since(self.due) else { return 0 };
-        let (late, interval) = (late.as_nanos(), self.device.interval.as_nanos());
-        let into = u64::try_from(late % interval).expect("an interval is at most a year");
-        self.due = now + (self.device.interval - Duration::from_nanos(into));
-        u64::try_from(late / interval).unwrap_or(u64::MAX).saturating_add(1)
+        let (late, span) = (late.as_nanos(), interval.as_nanos());
+        let into = u64::try_from(late % span).expect("an interval is at most a year");
+        self.due = now + (interval - Duration::from_nanos(into));
+        u64::try_from(late / span).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// A refused address that answers again may have been a device that was starting: try the
@@ -243,7 +319,7 @@ impl Unit {
     fn rejoin(&mut self, now: Instant) {
         let mended = |ask: &Ask| ask.isolated && ask.held.is_none();
         if self.rejoin_at.is_some_and(|at| at <= now) && self.asks.iter().any(mended) {
-            self.asks = asks(&self.plan);
+            self.asks = asks(&self.cadence);
             self.rejoin_at = None;
         }
     }
@@ -255,8 +331,8 @@ impl Ask {
     }
 }
 
-fn asks(plan: &Plan) -> Vec<Ask> {
-    plan.requests.iter().cloned().map(Ask::new).collect()
+fn asks(cadence: &Cadence) -> Vec<Ask> {
+    cadence.requests.iter().cloned().map(Ask::new).collect()
 }
 
 #[cfg(test)]

@@ -22,12 +22,13 @@ fn poll(unit: &mut Unit, bad: &[u16], now: Instant) -> (usize, Vec<f64>) {
     let mut requests = 0;
     while let Some(request) = unit.request(now).cloned() {
         requests += 1;
-        let mut asked = request.start..request.start + request.count;
+        let read = request.read;
+        let mut asked = read.start..read.start + read.count;
         if asked.any(|register| bad.contains(&register)) {
-            let _ = unit.refused(ExceptionCode::IllegalDataAddress, now);
+            let _ = unit.refused(Exception::ILLEGAL_ADDRESS, now);
         } else {
-            let words = (request.start..request.start + request.count).collect();
-            let _ = unit.answered(&Answer::Registers(words));
+            let words = (read.start..read.start + read.count).collect();
+            let _ = unit.answered(&Answer::Registers(words), now);
         }
     }
     let polled = unit.finish(Timestamp::from_secs(1), now);
@@ -54,7 +55,7 @@ fn a_poll_is_one_request_and_one_sample_a_tag() {
 }
 
 #[test]
-fn an_address_that_is_refused_is_isolated_and_the_split_is_remembered() {
+fn fault_21_an_address_that_is_refused_is_isolated_and_the_split_is_remembered() {
     let now = Instant::now();
     let mut unit = unit(64, now);
     let (_, values) = poll(&mut unit, &[10 + 37], now);
@@ -87,7 +88,7 @@ fn a_device_that_was_starting_is_read_whole_again_later() {
 }
 
 #[test]
-fn a_busy_device_is_bad_then_rests_longer_each_time() {
+fn fault_20_a_busy_device_is_bad_then_rests_longer_each_time() {
     let now = Instant::now();
     let mut unit = unit(3, now);
     let mut asked = Vec::new();
@@ -95,7 +96,7 @@ fn a_busy_device_is_bad_then_rests_longer_each_time() {
         let at = now + 100 * MILLI * step;
         if unit.request(at).is_some() {
             asked.push(step);
-            assert_eq!(unit.refused(ExceptionCode::ServerDeviceBusy, at), Refusal::Held);
+            assert_eq!(unit.refused(Exception::BUSY, at), Refusal::Held);
         }
         let polled = unit.finish(Timestamp::from_secs(1), at);
         assert!(polled.samples.iter().all(|sample| sample.value.is_nan()));
@@ -111,7 +112,7 @@ fn a_gateway_that_cannot_reach_the_unit_is_told_apart() {
     let now = Instant::now();
     let mut unit = unit(3, now);
     assert!(unit.request(now).is_some());
-    assert_eq!(unit.refused(ExceptionCode::GatewayTargetDevice, now), Refusal::Unreachable);
+    assert_eq!(unit.refused(Exception::GATEWAY_TARGET, now), Refusal::Unreachable);
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn a_unit_that_is_lost_is_news_once_and_rests() {
     assert!(!unit.lost(unit.ready_at(), false));
     let ready = unit.ready_at();
     assert!(unit.request(ready).is_some());
-    assert!(unit.answered(&Answer::Registers(vec![1, 2, 3])));
+    assert!(unit.answered(&Answer::Registers(vec![1, 2, 3]), ready));
     let _ = unit.finish(Timestamp::from_secs(1), ready);
     assert!(unit.lost(ready, true));
     assert!(unit.ready_at() >= ready + REST * unit.device.timeout);
@@ -135,14 +136,14 @@ fn half_a_poll_is_never_delivered_with_the_next() {
     let now = Instant::now();
     let mut unit = unit(200, now);
     assert!(unit.request(now).is_some());
-    let _ = unit.answered(&Answer::Registers(vec![7; 125]));
+    let _ = unit.answered(&Answer::Registers(vec![7; 125]), now);
     assert!(unit.lost(now, false));
-    assert!(unit.values.iter().all(|value| value.is_nan()));
-    assert_eq!(unit.request(now).unwrap().start, 10);
+    assert!(unit.values.iter().all(|(value, _)| value.is_nan()));
+    assert_eq!(unit.request(now).unwrap().read.start, 10);
 }
 
 #[test]
-fn polls_that_were_missed_are_skipped_and_the_phase_is_kept() {
+fn fault_23_polls_that_were_missed_are_skipped_and_the_phase_is_kept() {
     let now = Instant::now();
     let mut unit = unit(1, now);
     let end = |unit: &mut Unit, at| unit.finish(Timestamp::from_secs(1), at).skipped;
@@ -152,4 +153,58 @@ fn polls_that_were_missed_are_skipped_and_the_phase_is_kept() {
     assert_eq!(unit.ready_at(), now + 400 * MILLI);
     assert_eq!(end(&mut unit, now + 500 * MILLI), 1);
     assert_eq!(unit.ready_at(), now + 600 * MILLI);
+}
+
+#[test]
+fn tags_of_different_intervals_are_polled_apart_and_each_keeps_its_phase() {
+    let now = Instant::now();
+    let device: ModbusDevice = toml::from_str(
+        "asset = \"press\"\naddress = \"tcp://10.0.0.5\"\ninterval = \"100ms\"\n\
+         [[register]]\ntag = \"slow\"\naddress = \"holding:0\"\ninterval = \"1s\"\n\
+         [[register]]\ntag = \"fast\"\naddress = \"holding:1\"\n",
+    )
+    .unwrap();
+    let plan = Plan::build(&device).unwrap();
+    let mut unit = Unit::new(device, plan, vec![Some(TagId(0)), Some(TagId(1))], now);
+    let mut polls: [Vec<u32>; 2] = Default::default();
+    for step in 0..40 {
+        let at = now + 50 * MILLI * step;
+        while unit.ready_at() <= at {
+            while unit.request(at).is_some() {
+                let _ = unit.answered(&Answer::Registers(vec![7]), at);
+            }
+            let samples = unit.finish(Timestamp::from_secs(1), at).samples;
+            assert_eq!(samples.len(), 1, "one interval a poll");
+            polls[samples[0].tag.0 as usize].push(step);
+        }
+    }
+    assert_eq!(polls[0], [0, 20]);
+    assert_eq!(polls[1], (0..20).map(|poll| 2 * poll).collect::<Vec<_>>());
+}
+
+#[test]
+fn fault_17_after_a_timeout_on_a_line_the_unit_rests_until_a_late_answer_has_passed() {
+    let now = Instant::now();
+    let mut unit = unit(1, now);
+    unit.device.address = "rtu:///dev/ttyS0".into();
+    assert!(unit.request(now).is_some());
+    assert!(unit.lost(now, false));
+    assert!(unit.ready_at() >= now + unit.device.timeout);
+}
+
+#[test]
+fn fault_29_a_counter_is_a_rate_between_two_polls() {
+    let now = Instant::now();
+    let mut unit = unit(1, now);
+    unit.device.register[0].rate = Some(crate::settings::RateUnit::S);
+    let plan = Plan::build(&unit.device).unwrap();
+    let mut unit = Unit::new(unit.device, plan, unit.tags, now);
+    let mut poll = |count, at| {
+        assert!(unit.request(at).is_some());
+        let _ = unit.answered(&Answer::Registers(vec![count]), at);
+        unit.finish(Timestamp::from_secs(1), at).samples[0].value
+    };
+    assert!(poll(65_500, now).is_nan());
+    assert_eq!(poll(65_530, now + 500 * MILLI), 60.0);
+    assert_eq!(poll(4, now + 1000 * MILLI), 20.0);
 }

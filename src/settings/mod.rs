@@ -17,7 +17,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
-pub use self::modbus::{ModbusDevice, Register, RegisterType, WordOrder};
+pub use self::modbus::{
+    ModbusDevice, ModbusTls, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine,
+    WordOrder,
+};
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
 pub use self::store::StoreSettings;

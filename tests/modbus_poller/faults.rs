@@ -145,12 +145,12 @@ async fn survives(name: &str, fault: impl Fn(&Asked) -> Reply + Send + Sync + 's
 }
 
 #[tokio::test]
-async fn a_late_reply_is_never_used() {
+async fn fault_17_a_late_reply_is_never_used() {
     survives("late", |asked| Reply::Late(Duration::from_millis(600), asked.reply(WRONG))).await;
 }
 
 #[tokio::test]
-async fn an_answer_to_another_request_unit_or_function_is_refused() {
+async fn fault_17_and_fault_18_an_answer_to_another_request_unit_or_function_is_refused() {
     survives("transaction", |asked| {
         let pdu = asked.pdu(asked.function, 1, WRONG);
         Reply::Say(asked.frame(asked.transaction.wrapping_add(1), asked.unit, &pdu))
@@ -173,7 +173,7 @@ async fn an_answer_to_another_request_unit_or_function_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_wrong_length_is_refused() {
+async fn fault_19_an_answer_of_the_wrong_length_is_refused() {
     for words in [0, 2, 125] {
         survives("registers", move |asked| {
             let pdu = asked.pdu(asked.function, words, WRONG);
@@ -187,7 +187,7 @@ async fn an_answer_of_the_wrong_length_is_refused() {
 }
 
 #[tokio::test]
-async fn broken_frames_cost_a_connection_and_no_more() {
+async fn fault_19_broken_frames_cost_a_connection_and_no_more() {
     survives("truncated", |asked| {
         let frame = asked.reply(WRONG);
         Reply::Say(frame[..frame.len() - 1].to_vec())
@@ -211,7 +211,7 @@ async fn broken_frames_cost_a_connection_and_no_more() {
 }
 
 #[tokio::test]
-async fn split_and_coalesced_frames_are_understood() {
+async fn fault_19_split_and_coalesced_frames_are_understood() {
     let port = slave(|asked| match asked.nth % 2 {
         0 => Reply::ByteByByte(asked.reply(42)),
         _ => {
@@ -258,7 +258,7 @@ async fn switch_off(device: JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_device_that_reboots_is_back_within_a_poll_and_a_backoff() {
+async fn fault_22_a_device_that_reboots_is_back_within_a_poll_and_a_backoff() {
     let (port, power) = switched_on(0).await;
     let settings = [("a", 1), ("b", 2)];
     let devices = settings.map(|(asset, unit)| {
@@ -303,7 +303,7 @@ async fn a_device_that_comes_later_is_found() {
 }
 
 #[tokio::test]
-async fn a_device_slower_than_its_interval_is_asked_once_at_a_time() {
+async fn fault_23_a_device_slower_than_its_interval_is_asked_once_at_a_time() {
     const SLOW: Duration = Duration::from_millis(55);
     let asked_in_all = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked_in_all);
@@ -323,11 +323,15 @@ async fn a_device_slower_than_its_interval_is_asked_once_at_a_time() {
     let asked = asked_in_all.load(Ordering::Relaxed);
     assert!(asked <= 12, "{asked} requests for 11 polls");
     assert_eq!(bench.health[0].snapshot().messages, 11);
+    let polling = &bench.health[0].polling;
+    assert_eq!(polling.polls.load(Ordering::Relaxed), 11, "what was achieved");
+    assert!(polling.skipped.load(Ordering::Relaxed) >= 44, "and what was not");
+    assert!(polling.round_trips.sum() >= 11.0 * SLOW.as_secs_f64());
     bench.stop().await;
 }
 
 #[tokio::test]
-async fn one_silent_device_does_not_delay_another() {
+async fn fault_24_one_silent_device_does_not_delay_another() {
     let silent = slave(|_| Reply::Silence).await;
     let alive = slave(right).await;
     let mut waiting = start(vec![device(silent, "timeout = \"60s\"", ONE)]);
@@ -341,7 +345,7 @@ async fn one_silent_device_does_not_delay_another() {
 }
 
 #[tokio::test]
-async fn a_silent_unit_costs_its_neighbours_one_timeout_now_and_then() {
+async fn fault_24_a_silent_unit_costs_its_neighbours_one_timeout_now_and_then() {
     let port = slave(|asked| if asked.unit == 2 { Reply::Silence } else { right(asked) }).await;
     let of = |asset: &str, unit: u8| {
         let settings = format!("asset = \"{asset}\"\nunit = {unit}\n{QUICK}");

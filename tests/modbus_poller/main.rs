@@ -3,5 +3,9 @@
 
 mod cpu;
 mod faults;
+mod lines;
+mod maps;
+mod reads;
 mod server;
 mod support;
+mod tls;

@@ -183,7 +183,7 @@ async fn the_schedule_keeps_its_rate() {
 }
 
 #[tokio::test]
-async fn one_absent_register_of_a_block_is_isolated_and_the_others_are_still_polled() {
+async fn fault_21_one_absent_register_of_a_block_is_isolated_and_the_others_are_still_polled() {
     let absent = BTreeSet::from([13]);
     let words = Mutex::new((0..40).collect());
     let plc = Arc::new(Plc { words, absent, ..Plc::default() });
@@ -208,7 +208,7 @@ async fn one_absent_register_of_a_block_is_isolated_and_the_others_are_still_pol
 }
 
 #[tokio::test]
-async fn a_busy_device_gives_bad_samples_and_keeps_its_link() {
+async fn fault_20_a_busy_device_gives_bad_samples_and_keeps_its_link() {
     let plc = Arc::new(Plc::with_words(vec![7; 4]));
     plc.busy.store(true, Ordering::Relaxed);
     let port = serve(Arc::clone(&plc)).await;
@@ -225,7 +225,7 @@ async fn a_busy_device_gives_bad_samples_and_keeps_its_link() {
 }
 
 #[tokio::test]
-async fn numbers_that_are_none_are_missing() {
+async fn fault_26_numbers_that_are_none_are_missing() {
     let mut words = encode(RegisterType::F32, WordOrder::Abcd, f64::NAN);
     words.extend(encode(RegisterType::F32, WordOrder::Abcd, f64::INFINITY));
     let port = serve(Arc::new(Plc::with_words(words))).await;
@@ -236,7 +236,7 @@ async fn numbers_that_are_none_are_missing() {
 }
 
 #[tokio::test]
-async fn a_unit_that_the_gateway_cannot_reach_does_not_hold_up_its_neighbour() {
+async fn fault_24_a_unit_that_the_gateway_cannot_reach_does_not_hold_up_its_neighbour() {
     let words = Mutex::new(vec![7; 4]);
     let plc = Arc::new(Plc { words, dead: BTreeSet::from([2]), ..Plc::default() });
     let port = serve(Arc::clone(&plc)).await;

@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 /// Generous, because it only ends a test that has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Tag, address and type.
+pub(crate) type Rows<'a> = &'a [(&'a str, &'a str, &'a str)];
+
 pub(crate) struct Bench {
     pub(crate) registry: Arc<Registry>,
     pub(crate) ledger: Arc<Ledger>,
@@ -28,7 +31,16 @@ pub(crate) struct Bench {
 
 /// A device with registers of `(tag, address, type)`; `settings` are further lines of TOML.
 pub(crate) fn device(port: u16, settings: &str, registers: &[(&str, &str, &str)]) -> ModbusDevice {
-    let mut text = format!("address = \"tcp://127.0.0.1:{port}\"\n{settings}\n");
+    device_at(&format!("tcp://127.0.0.1:{port}"), settings, registers)
+}
+
+/// The same behind any address.
+pub(crate) fn device_at(
+    address: &str,
+    settings: &str,
+    registers: &[(&str, &str, &str)],
+) -> ModbusDevice {
+    let mut text = format!("address = \"{address}\"\n{settings}\n");
     if !settings.contains("asset") {
         text.insert_str(0, "asset = \"press\"\n");
     }

@@ -1,0 +1,131 @@
+//! Opens the way to an endpoint as one stream of bytes: TCP, TLS or a serial line.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
+
+use super::Endpoint;
+use crate::settings::{ModbusDevice, ModbusTls, Parity, SerialLine};
+
+/// Any of the transports.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// How to reach an endpoint; good for any number of connections.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) serial: SerialLine,
+    pub(crate) tls: Option<ModbusTls>,
+}
+
+impl Dialer {
+    /// The way to `device`; its address has been checked.
+    pub fn of(device: &ModbusDevice) -> Option<Self> {
+        Some(Self {
+            endpoint: device.address.parse().ok()?,
+            serial: device.serial.clone().unwrap_or_default(),
+            tls: device.tls.clone(),
+        })
+    }
+
+    pub(crate) async fn dial(&self, limit: Duration) -> io::Result<Box<dyn Stream>> {
+        match &self.endpoint {
+            Endpoint::Tcp { host, port } | Endpoint::RtuOverTcp { host, port } => {
+                Ok(Box::new(tcp(host, *port, limit).await?))
+            }
+            Endpoint::Tls { host, port } => {
+                let tls = self.tls.as_ref().ok_or_else(|| invalid("`tls` is not set"))?;
+                let stream = tcp(host, *port, limit).await?;
+                let name = tls.server_name.clone().unwrap_or_else(|| host.clone());
+                let name = ServerName::try_from(name).map_err(invalid)?;
+                let connecting = connector(tls)?.connect(name, stream);
+                let stream = timeout(limit, connecting).await.map_err(|_| late())??;
+                Ok(Box::new(stream))
+            }
+            Endpoint::Serial { path } => Ok(Box::new(serial(path, &self.serial)?)),
+        }
+    }
+}
+
+async fn tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+    let stream = timeout(limit, TcpStream::connect((host, port))).await.map_err(|_| late())??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The path is opened anew each time: behind a by-id link the port may have another number now.
+fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
+    let parity = match line.parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Odd => tokio_serial::Parity::Odd,
+        Parity::Even => tokio_serial::Parity::Even,
+    };
+    let stop_bits = match line.stop_bits {
+        2 => tokio_serial::StopBits::Two,
+        _ => tokio_serial::StopBits::One,
+    };
+    let port = tokio_serial::new(path, line.baud)
+        .data_bits(tokio_serial::DataBits::Eight)
+        .parity(parity)
+        .stop_bits(stop_bits)
+        .open_native_async()
+        .map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("{path}: {error}"))
+        })?;
+    port.clear(ClearBuffer::All).map_err(io::Error::from)?;
+    Ok(port)
+}
+
+/// The files are read for every connection, so that exchanged certificates need no restart.
+fn connector(tls: &ModbusTls) -> io::Result<TlsConnector> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(&tls.ca_file)? {
+        roots.add(certificate).map_err(|error| unfit(&tls.ca_file, &error))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(invalid)?
+        .with_root_certificates(roots);
+    let config = match (&tls.cert_file, &tls.key_file) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unfit(key, &error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| unfit(certificate, &error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(file).map_err(|error| unfit(file, &error))?;
+    let chain: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unfit(file, &error))?;
+    match chain.is_empty() {
+        true => Err(unfit(file, &"there is no certificate in it")),
+        false => Ok(chain),
+    }
+}
+
+fn unfit(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
+    invalid(format!("{}: {error}", file.display()))
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+fn late() -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}
