@@ -36,6 +36,8 @@ pub struct Meters {
     pub alerts_cleared: AtomicU64,
     pub published: AtomicU64,
     pub refused: AtomicU64,
+    /// Retained states of a backlog that newer ones had replaced.
+    pub superseded: AtomicU64,
     /// Turns of the main loop; the watchdog is fed while it moves.
     pub heartbeat: AtomicU64,
     alerts: Mutex<AlertCounts>,
@@ -52,6 +54,7 @@ impl Default for Meters {
             alerts_cleared: AtomicU64::new(0),
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            superseded: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             alerts: Mutex::default(),
             latency: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -211,6 +214,11 @@ impl Overview {
         page.count("andon_alert_messages_published", "Confirmed by the broker", counts.published)?;
         let refused = meters.refused.load(Relaxed);
         page.count("andon_alert_messages_refused", "Refused by the broker: dead letters", refused)?;
+        page.count(
+            "andon_alert_states_superseded",
+            "Retained states not sent after an outage: newer ones had replaced them",
+            meters.superseded.load(Relaxed),
+        )?;
         page.gauge(
             "andon_publishing",
             "1 while the alert broker is connected",

@@ -63,6 +63,15 @@ pub struct AlertChange {
     pub cause: Option<&'static str>,
 }
 
+/// What has waited in the outbox since before some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The highest number of it; 0 when there is none.
+    pub end: i64,
+    /// Of its retained messages those that no newer one has replaced.
+    pub states: Vec<i64>,
+}
+
 /// A transition as the history keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertEvent {
@@ -185,6 +194,18 @@ impl Store {
         rows.retain(|row| !outbox.is_gone(row.seq));
         rows.truncate(limit);
         Ok(rows)
+    }
+
+    /// What has waited since before `before`, and what of it is still true.
+    pub async fn backlog(&self, before: Timestamp) -> Result<Backlog, StoreError> {
+        let end = read::outgoing_before(&self.shared.readers, before).await?;
+        let mut states = match end {
+            0 => Vec::new(),
+            end => read::newest_states(&self.shared.readers, end).await?,
+        };
+        let outbox = self.shared.outbox();
+        states.retain(|seq| !outbox.is_gone(*seq));
+        Ok(Backlog { end, states })
     }
 
     /// The highest committed outbox number, as it changes.

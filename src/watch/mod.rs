@@ -319,8 +319,7 @@ impl Watch {
             "{}",
             record.text
         );
-        let messages =
-            self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition, false));
+        let messages = self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition));
         let state = serde_json::to_string(record).expect("a record holds no map with odd keys");
         let _on_disk = self.store.queue_change(AlertChange {
             key: AlertKey { asset: record.asset.clone(), prediction: record.prediction.clone() },

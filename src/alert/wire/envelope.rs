@@ -92,11 +92,12 @@ pub(super) struct AlertData<'a> {
     model: Option<&'a ModelIdentity>,
     contributions: &'a [Contribution],
     seq: u64,
+    /// Stands last, where [`told_late`](super::told_late) finds it.
     historical: bool,
 }
 
 impl<'a> AlertData<'a> {
-    pub(super) fn new(transition: &'a Transition, historical: bool) -> Self {
+    pub(super) fn new(transition: &'a Transition) -> Self {
         let record: &AlertRecord = &transition.record;
         Self {
             alert_id: &record.alert_id,
@@ -121,7 +122,7 @@ impl<'a> AlertData<'a> {
             model: record.model.as_deref(),
             contributions: &record.contributions,
             seq: record.seq,
-            historical,
+            historical: false,
         }
     }
 }
