@@ -39,6 +39,8 @@ pub mod table;
 pub mod api;
 pub mod board;
 pub mod deliver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod live;
 pub mod pipeline;

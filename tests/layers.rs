@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
         "board",
         "cli",
         "deliver",
+        "fuzzing",
         "demo",
         "lifecycle",
         "live",

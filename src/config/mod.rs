@@ -25,6 +25,8 @@ use crate::settings::Settings;
 
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use self::environment::environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::map::register_map;
 pub use self::source::{Place, Source};
 
 /// Longer files are refused: nobody wrote them.

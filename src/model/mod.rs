@@ -21,6 +21,8 @@ mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::external::outside_file;
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
 pub use self::repository::{Package, RepositoryError, find};

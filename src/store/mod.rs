@@ -44,6 +44,14 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// Reads a block of the buffer as the reader does; for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_block(data: &[u8]) {
+    if let Ok(samples) = block::decode(data) {
+        assert!(samples.len() <= block::MAX_SAMPLES);
+    }
+}
+
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertKey {

@@ -173,7 +173,6 @@ pub(super) async fn outgoing_before(readers: &SqlitePool, before: Timestamp) -> 
         .bind(before.as_nanos())
         .fetch_one(readers)
         .await
-        .map_err(Into::into)
 }
 
 /// The newest retained message of each topic, up to `end`; a topic with a newer one is left out.
@@ -184,7 +183,6 @@ pub(super) async fn newest_states(readers: &SqlitePool, end: i64) -> Result<Vec<
     .bind(end)
     .fetch_all(readers)
     .await
-    .map_err(Into::into)
 }
 
 pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, String)>> {
