@@ -26,6 +26,9 @@ pub mod frame;
 pub mod quality;
 pub mod window;
 
+// Between: what several adapters need of the world outside.
+pub mod tls;
+
 // Layer 2: adapters to the world outside. They never import one another.
 pub mod config;
 pub mod http;
@@ -38,6 +41,7 @@ pub mod table;
 // Layer 3: wiring.
 pub mod api;
 pub mod board;
+pub mod certificates;
 pub mod deliver;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
 use crate::api::{self, Desk};
+use crate::certificates::Certificates;
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
@@ -102,6 +103,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
+        certificates: Arc::new(Certificates::of(&settings)),
     };
     let watch = WatchParts {
         settings: &settings,
@@ -146,6 +148,10 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         });
         stages.spawn(Phase::Delivery, "status", |token| reporter.run(token));
     }
+    let certificates = Arc::clone(&overview.certificates);
+    stages.spawn(Phase::Service, "certificates", |token| async move {
+        certificates.watch(token).await;
+    });
     if let Some(listener) = listener {
         let pages = status::pages(&overview);
         let more = api::router(desk.clone()).merge(board::router(desk));

@@ -19,11 +19,13 @@ use prometheus_client::registry::Registry as Exposition;
 
 use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
+use crate::certificates::Certificates;
 use crate::health::{PollError, Polling, SourceHealth, Spread};
 use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, ModelStats};
 use crate::store::Store;
 use crate::time::Timestamp;
+use crate::tls::Certificate;
 
 /// Latencies kept for percentiles.
 const RECENT: usize = 10_000;
@@ -112,6 +114,7 @@ pub struct Overview {
     pub models: Vec<Arc<ModelStats>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
+    pub certificates: Arc<Certificates>,
 }
 
 impl fmt::Debug for Overview {
@@ -223,7 +226,8 @@ impl Overview {
             "andon_publishing",
             "1 while the alert broker is connected",
             f64::from(u8::from(self.publishing())),
-        )
+        )?;
+        page.expiries(&self.certificates.seen())
     }
 
     fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -482,6 +486,22 @@ impl Page<'_> {
                 &buckets,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    fn expiries(&mut self, certificates: &[Certificate]) -> fmt::Result {
+        if certificates.is_empty() {
+            return Ok(());
+        }
+        let name = "andon_certificate_expiry_seconds";
+        let help = "When a certificate ends, in seconds since 1970";
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for certificate in certificates {
+            let file = certificate.file.display().to_string();
+            let labels = [("file", file.as_str()), ("subject", certificate.subject.as_str())];
+            let seconds = certificate.not_after.as_nanos() / 1_000_000_000;
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

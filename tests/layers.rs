@@ -11,10 +11,12 @@ const LAYERS: &[&[&str]] = &[
         "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame",
         "quality", "window",
     ],
+    &["tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",
         "board",
+        "certificates",
         "cli",
         "deliver",
         "fuzzing",
@@ -30,7 +32,7 @@ const LAYERS: &[&[&str]] = &[
         "watch",
     ],
 ];
-const ADAPTERS: usize = 2;
+const ADAPTERS: usize = 3;
 
 #[test]
 fn imports_go_strictly_downward() {

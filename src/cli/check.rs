@@ -8,7 +8,8 @@ use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError};
 use crate::pipeline::Plan;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tls};
+use crate::tls;
 
 pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
     let Some(plan) = plan(file)? else {
@@ -42,6 +43,7 @@ pub(super) fn plan(file: &Path) -> anyhow::Result<Option<Plan>> {
     if let Err(error) = http::Guard::prepare(&loaded.settings.http) {
         found.push(loaded.source.error("http.token_file", error.to_string()));
     }
+    found.extend(tls_files(&loaded));
     let models = model::load(&loaded.settings);
     if let Err(errors) = &models {
         found.extend(
@@ -74,6 +76,19 @@ fn request_plans(loaded: &Loaded) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Whether the files of each encrypted link can be used.
+fn tls_files(loaded: &Loaded) -> Vec<Diagnostic> {
+    let brokers = loaded.settings.broker.iter();
+    let brokers = brokers.map(|(name, broker)| (format!("broker.{name}.tls"), &broker.tls));
+    let devices = loaded.settings.modbus.iter().enumerate();
+    let devices = devices.map(|(at, device)| (format!("modbus[{at}].tls"), &device.tls));
+    let unfit = |(place, tls): (String, &Option<Tls>)| {
+        let error = tls::client_config(tls.as_ref()?).err()?;
+        Some(loaded.source.error(&place, error.to_string()))
+    };
+    brokers.chain(devices).filter_map(unfit).collect()
 }
 
 /// The setting that a model's error is about.

@@ -14,6 +14,7 @@ mod intake;
 mod pace;
 mod publisher;
 mod reconnect;
+mod stream;
 mod wire;
 
 pub use self::address::{Address, AddressError};

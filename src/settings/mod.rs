@@ -8,6 +8,7 @@ mod modbus;
 mod mqtt;
 mod predict;
 mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,12 +19,12 @@ use serde::Deserialize;
 
 pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
 pub use self::modbus::{
-    ModbusDevice, ModbusTls, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine,
-    WordOrder,
+    ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
 };
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
 pub use self::store::StoreSettings;
+pub use self::tls::{Tls, TlsVersion};
 
 /// A whole configuration file.
 #[derive(Clone, Debug, Default, Deserialize)]

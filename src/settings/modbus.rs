@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Tls;
+
 /// One unit of one device (`[[modbus]]`).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +41,7 @@ pub struct ModbusDevice {
     /// The line of `rtu://`; said once for all devices on it.
     pub serial: Option<SerialLine>,
     /// For `tls://`; said once for all units behind the address.
-    pub tls: Option<ModbusTls>,
+    pub tls: Option<Tls>,
     /// A CSV file with further registers, relative to the configuration.
     pub map: Option<PathBuf>,
     #[serde(default)]
@@ -100,19 +102,6 @@ pub enum Parity {
     Odd,
     #[default]
     Even,
-}
-
-/// Modbus/TCP Security: whom the box trusts, and who it is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModbusTls {
-    /// PEM: the authorities, or the device's own certificate.
-    pub ca_file: PathBuf,
-    /// PEM: the box's certificate and its chain; with `key_file`.
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-    /// The name in the device's certificate, where it is not the host of the address.
-    pub server_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Tls;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
-    /// `mqtt://host:1883`. (`mqtts://` comes with TLS.)
+    /// `mqtt://host:1883`, or `mqtts://host:8883` with `tls`.
     pub url: String,
     /// Default: `andon-<site>-<host>`; ingest and egress add `-in` and `-out`.
     pub client_id: Option<String>,
     pub username: Option<String>,
     /// A file with the password alone, so that it stands in no configuration.
     pub password_file: Option<PathBuf>,
+    /// For `mqtts://`.
+    pub tls: Option<Tls>,
     #[serde(default = "keep_alive", with = "humantime_serde")]
     pub keep_alive: Duration,
     /// How long the broker keeps our subscriptions and unconfirmed messages while we are away.
