@@ -4,6 +4,7 @@
 //! the part it needs. Fields are documented here once; `config/andon.toml` shows them in use.
 
 mod alert;
+pub mod change;
 mod modbus;
 mod mqtt;
 mod predict;
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
 pub use self::modbus::{
@@ -26,7 +27,7 @@ pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
 pub use self::store::StoreSettings;
 
 /// A whole configuration file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub site: Site,
@@ -46,7 +47,7 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Site {
     /// Part of every alert id. Change it and the alerts are new ones.
@@ -60,7 +61,7 @@ impl Default for Site {
 }
 
 /// What is known about tags; `asset` and `name` may hold `*`. The last entry that matches wins.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     pub asset: String,
@@ -75,7 +76,7 @@ pub struct TagSettings {
 }
 
 /// ONNX Runtime and the model repository.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeSettings {
     /// Path of `libonnxruntime.so`. Default: `ORT_DYLIB_PATH`, then `vendor/onnxruntime/lib/`
@@ -91,7 +92,7 @@ impl Default for RuntimeSettings {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// Metrics and health; loopback unless said otherwise. Port 0 takes a free one.
@@ -113,7 +114,7 @@ impl Default for HttpSettings {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Most tags the daemon will learn.
@@ -129,7 +130,7 @@ impl Default for Limits {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,andon::modbus=debug`.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One unit of one device (`[[modbus]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusDevice {
     pub asset: String,
@@ -63,7 +63,7 @@ fn max_registers() -> u16 {
 }
 
 /// How people count registers. The notation `40101` always counts from one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Numbering {
     /// `holding:0` is the first, as on the wire.
@@ -74,7 +74,7 @@ pub enum Numbering {
 }
 
 /// Settings of a serial line. The defaults are the specification's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SerialLine {
     pub baud: u32,
@@ -93,7 +93,7 @@ impl Default for SerialLine {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Parity {
     None,
@@ -103,7 +103,7 @@ pub enum Parity {
 }
 
 /// Modbus/TCP Security: whom the box trusts, and who it is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusTls {
     /// PEM: the authorities, or the device's own certificate.
@@ -115,7 +115,7 @@ pub struct ModbusTls {
     pub server_name: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     pub tag: String,
@@ -178,7 +178,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RateUnit {
     S,
@@ -196,7 +196,7 @@ impl RateUnit {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RegisterType {
     #[default]
@@ -271,7 +271,7 @@ impl RegisterType {
 /// Order of the bytes on the wire, most significant byte = A. For 64 bits the pattern goes on:
 /// ABCD = ABCDEFGH, CDAB = GHEFCDAB, BADC = BADCFEHG, DCBA = HGFEDCBA.
 /// For 16 bits BADC and DCBA swap the two bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum WordOrder {
     /// Big endian, as the specification suggests.
     #[default]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// `mqtt://host:1883`. (`mqtts://` comes with TLS.)
@@ -45,7 +45,7 @@ fn max_payload() -> bytesize::ByteSize {
 }
 
 /// One topic pattern and how to read what comes on it (`[[mqtt]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
     /// Name of a `[broker.*]`.
@@ -87,7 +87,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadKind {
     /// `{"ts": 1700000000000, "values": {"pressure": 81.2, "temperature": 40}}`
@@ -103,7 +103,7 @@ pub enum PayloadKind {
     F64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ByteOrder {
     #[default]
@@ -111,7 +111,7 @@ pub enum ByteOrder {
     Big,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum TimeUnit {
     #[serde(rename = "s")]
     Seconds,
@@ -126,7 +126,7 @@ pub enum TimeUnit {
     Rfc3339,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// Name of a `[broker.*]`.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
 use super::AlertPolicy;
 
 /// `[[prediction]]`
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
     /// Part of topics and alert ids; unique among predictions and rules.
@@ -31,7 +32,7 @@ pub struct Prediction {
 }
 
 /// A window's settings; in the card all that the model needs, in the configuration only what differs.
-#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowSettings {
     /// `"30s"` of event time, or `64` rows (distinct event times of the asset).
@@ -79,6 +80,17 @@ pub enum Extent {
     Rows(u32),
 }
 
+impl Serialize for Extent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Time(span) => {
+                serializer.collect_str(&humantime::format_duration(*span))
+            }
+            Self::Rows(rows) => serializer.serialize_u32(*rows),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Extent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -111,7 +123,7 @@ impl<'de> Deserialize<'de> for Extent {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
     /// Leave the gap: the cell is masked and holds the feature's training mean.
