@@ -83,9 +83,7 @@ pub enum Extent {
 impl Serialize for Extent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Time(span) => {
-                serializer.collect_str(&humantime::format_duration(*span))
-            }
+            Self::Time(span) => serializer.collect_str(&humantime::format_duration(*span)),
             Self::Rows(rows) => serializer.serialize_u32(*rows),
         }
     }
