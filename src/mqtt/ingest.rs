@@ -178,7 +178,9 @@ impl Ingest {
             () = token.cancelled() => return Ok(None),
         };
         *up = Some(Instant::now());
-        self.retune(None)?;
+        if self.retunes.has_changed().unwrap_or(false) {
+            self.retune(None)?;
+        }
         self.connected(&mut link, &welcome)?;
         let mut acks = Acks::new();
         let mut pace = Pace::new(Instant::now());
@@ -309,12 +311,9 @@ impl Ingest {
         self.readers.subscribe_all(link)
     }
 
-    /// Takes over the newest subscriptions, if they are others; without a link they wait for it.
+    /// Takes over the newest subscriptions; without a link they wait for it.
     fn retune(&mut self, link: Option<&mut Link>) -> Result<(), LinkError> {
-        let wanted = match self.retunes.has_changed() {
-            Ok(true) => self.retunes.borrow_and_update().clone(),
-            _ => return Ok(()),
-        };
+        let wanted = self.retunes.borrow_and_update().clone();
         match self.readers.decoders(&wanted) {
             Ok(decoders) => self.intake.decoders = decoders,
             Err(error) => {
