@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::ConfigFile;
 use crate::config::{self, Loaded};
 use crate::settings::change::changes;
+use crate::settings::schema;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -22,6 +23,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The JSON Schema of the configuration, for editors.
+    Schema,
     /// What a reload from OLD to NEW would do.
     Diff {
         old: PathBuf,
@@ -35,6 +38,10 @@ pub(super) enum Command {
 pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Show { file, written, json } => show(&file.config, *written, *json),
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&schema::schema())?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Diff { old, new, json } => diff(old, new, *json),
     }
 }

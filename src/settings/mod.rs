@@ -8,6 +8,7 @@ pub mod change;
 mod modbus;
 mod mqtt;
 mod predict;
+pub mod schema;
 mod store;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
@@ -27,7 +29,7 @@ pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
 pub use self::store::StoreSettings;
 
 /// A whole configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub site: Site,
@@ -47,7 +49,7 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Site {
     /// Part of every alert id. Change it and the alerts are new ones.
@@ -61,7 +63,7 @@ impl Default for Site {
 }
 
 /// What is known about tags; `asset` and `name` may hold `*`. The last entry that matches wins.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     pub asset: String,
@@ -76,7 +78,7 @@ pub struct TagSettings {
 }
 
 /// ONNX Runtime and the model repository.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeSettings {
     /// Path of `libonnxruntime.so`. Default: `ORT_DYLIB_PATH`, then `vendor/onnxruntime/lib/`
@@ -92,7 +94,7 @@ impl Default for RuntimeSettings {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// Metrics and health; loopback unless said otherwise. Port 0 takes a free one.
@@ -114,13 +116,14 @@ impl Default for HttpSettings {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Most tags the daemon will learn.
     pub tags: usize,
     /// A sample may lie this far ahead of the box's clock.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub future: Duration,
 }
 
@@ -130,7 +133,7 @@ impl Default for Limits {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,andon::modbus=debug`.
