@@ -7,15 +7,16 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 fn shipped(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .expect("a shipped file")
 }
 
 fn validator() -> Validator {
-    jsonschema::draft7::new(&schema::schema()).unwrap()
+    jsonschema::draft7::new(&schema::schema()).expect("a schema")
 }
 
 fn table(text: &str) -> Value {
-    serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap()
+    serde_json::to_value(toml::from_str::<toml::Table>(text).expect("TOML")).expect("JSON")
 }
 
 #[test]
