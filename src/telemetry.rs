@@ -20,9 +20,10 @@ use prometheus_client::registry::Registry as Exposition;
 use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
 use crate::certificates::Certificates;
-use crate::health::{PollError, Polling, SourceHealth, Spread};
+use crate::health::{PollError, Polling, Roster, SourceHealth, Spread};
 use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, ModelStats};
+use crate::reload::Report;
 use crate::store::Store;
 use crate::time::Timestamp;
 use crate::tls::Certificate;
@@ -110,7 +111,8 @@ pub struct Overview {
     pub started: Timestamp,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
-    pub sources: Vec<Arc<SourceHealth>>,
+    pub config: Arc<Report>,
+    pub sources: Roster,
     pub models: Vec<Arc<ModelStats>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
@@ -222,6 +224,18 @@ impl Overview {
             "Retained states not sent after an outage: newer ones had replaced them",
             meters.superseded.load(Relaxed),
         )?;
+        let reloads = self.config.reloads();
+        let results = [
+            ("applied", reloads.applied),
+            ("refused", reloads.refused),
+            ("unchanged", reloads.unchanged),
+        ];
+        page.counts(
+            "andon_config_reloads",
+            "Readings of the configuration since the start",
+            "result",
+            results.into_iter(),
+        )?;
         page.gauge(
             "andon_publishing",
             "1 while the alert broker is connected",
@@ -231,7 +245,7 @@ impl Overview {
     }
 
     fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
-        let sources: Vec<_> = self.sources.iter().map(|source| source.snapshot()).collect();
+        let sources: Vec<_> = self.sources.list().iter().map(|source| source.snapshot()).collect();
         let each = |value: fn(&crate::health::SourceSnapshot) -> u64| {
             sources.iter().map(move |source| (source.name.as_str(), value(source)))
         };
@@ -254,7 +268,8 @@ impl Overview {
 
     /// Of sources that ask; the achieved rate is the rate of `andon_polls`.
     fn encode_polling(&self, page: &mut Page<'_>) -> fmt::Result {
-        let asking = || self.sources.iter().filter(|source| source.name.starts_with("modbus:"));
+        let sources = self.sources.list();
+        let asking = || sources.iter().filter(|source| source.name.starts_with("modbus:"));
         if asking().next().is_none() {
             return Ok(());
         }
@@ -384,7 +399,8 @@ impl Overview {
             started: self.started,
             ledger: self.ledger.totals(),
             alerts: self.meters.alerts(),
-            sources: self.sources.iter().map(|source| source.snapshot()).collect(),
+            config: self.config.status(),
+            sources: self.sources.list().iter().map(|source| source.snapshot()).collect(),
             models: models.collect(),
             outbox: OutboxStatus { waiting: store.outbox, oldest: None, dead: store.dead_letters },
             store: StoreStatus {
@@ -408,6 +424,7 @@ impl Overview {
     pub fn ready(&self) -> Result<(), String> {
         let mut missing: Vec<String> = self
             .sources
+            .list()
             .iter()
             .map(|source| source.snapshot())
             .filter(|source| !source.connected)

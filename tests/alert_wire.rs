@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use andon::alert::wire::{
-    Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus, Wire, schema, told_late,
+    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus, Wire,
+    schema, told_late,
 };
 use andon::alert::{Action, AlertBook, AlertSpec, Cause, Command, Transition};
 use andon::asset::AssetId;
@@ -154,6 +155,12 @@ fn status() -> StatusBody {
         started: at(0),
         ledger: ledger.totals(),
         alerts: book().counts(),
+        config: ConfigStatus {
+            state: ConfigState::Refused,
+            loaded: at(0),
+            errors: vec!["andon.toml:3:1: error: unknown setting `limt`".into()],
+            restart: vec!["store.path".into()],
+        },
         sources: vec![source.snapshot(), SourceHealth::new("modbus:press-3").snapshot()],
         models: vec![ModelStatus {
             name: "spindle-anomaly".into(),

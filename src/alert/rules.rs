@@ -81,6 +81,23 @@ impl RuleBook {
         }
     }
 
+    /// Takes over what `old` remembers of the rules that still look at the same tag in the same
+    /// way, whatever their limits are now. Attach every known tag before it.
+    pub fn inherit(&mut self, mut old: Self) {
+        for (at, head) in old.heads.iter().enumerate() {
+            let mut from = *head;
+            while let Some(watch) = old.watches.get_mut(from as usize) {
+                from = watch.next;
+                let mut to = self.heads.get(at).copied().unwrap_or(NO_WATCH);
+                while let Some(heir) = self.watches.get_mut(to as usize) {
+                    let deadline = heir.inherit(watch);
+                    self.deadlines.extend(deadline.map(|deadline| Reverse((deadline, to))));
+                    to = heir.next;
+                }
+            }
+        }
+    }
+
     /// From `now` on the tag is missed when it stays silent, although no sample has come yet.
     pub fn expect(&mut self, tag: TagId, now: Timestamp) {
         let mut at = self.heads.get(tag.0 as usize).copied().unwrap_or(NO_WATCH);

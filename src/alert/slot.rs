@@ -60,6 +60,11 @@ impl Slot {
         }
     }
 
+    /// Other thresholds: what has been remembered of the scores stands.
+    pub(super) fn retune(&mut self, decision: &Decision) {
+        self.memory.resume(decision);
+    }
+
     pub(super) fn record(&self) -> Option<&AlertRecord> {
         self.record.as_ref()
     }

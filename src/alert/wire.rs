@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 pub use self::envelope::schema;
 pub use self::level::{decode_level, encode_level};
-pub use self::status::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
+pub use self::status::{
+    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus,
+};
 
 use self::envelope::{AlertData, Envelope, VerdictData, uri};
 use self::status::{StatusData, WillData};

@@ -5,12 +5,14 @@
 mod alerts;
 mod check;
 mod client;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
 mod look;
 mod modbus;
 mod run;
+mod shell;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +33,9 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and its models; print every error with its place.
     Check(ConfigFile),
+    /// What the configuration says, where it says so, and what a reload would do.
+    #[command(subcommand)]
+    Config(config::Command),
     /// What the running daemon does: samples, sources, models, outbox, disk.
     Status(client::Daemon),
     /// The newest reading of every tag.
@@ -46,6 +51,10 @@ enum Command {
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// Completions for a shell; `andon completions bash > /etc/bash_completion.d/andon`.
+    Completions { shell: clap_complete::Shell },
+    /// The manual page, for man(1).
+    Man(shell::Manual),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -66,6 +75,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),
         Command::Check(file) => check::main(&file.config),
+        Command::Config(command) => config::main(&command),
         Command::Status(daemon) => look::status(&daemon),
         Command::Tags(arguments) => look::tags(&arguments),
         Command::Alerts(arguments) => alerts::main(&arguments),
@@ -73,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Modbus(command) => modbus::main(&command),
+        Command::Completions { shell } => Ok(shell::completions(shell)),
+        Command::Man(manual) => shell::manual(&manual),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -19,7 +19,7 @@ mod validate;
 mod wording;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::settings::Settings;
 
@@ -40,6 +40,11 @@ pub struct Loaded {
     pub source: Source,
     /// What is suspicious and still works.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// The files that make up the configuration at `path`.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    vec![path.to_owned()]
 }
 
 /// Reads and checks `path`, overridden by the `ANDON__…` variables in `environment`.

@@ -61,6 +61,8 @@ pub(super) enum LinkError {
     Broken(#[from] std::io::Error),
     #[error("messages were given up unstored; connecting again so that the broker resends them")]
     GivenUp,
+    #[error("the broker's settings have changed")]
+    Moved,
 }
 
 /// What comes over a link.
@@ -75,6 +77,7 @@ pub(super) enum Arrival {
     },
     /// The answer to a subscription, one entry a filter: why it was refused, if it was.
     Subscribed(Vec<Option<String>>),
+    Unsubscribed,
 }
 
 #[derive(Debug)]
@@ -220,6 +223,11 @@ impl Link {
         Ok(())
     }
 
+    pub(super) fn unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), LinkError> {
+        wire::unsubscribe(id, filters, &mut self.output)?;
+        Ok(())
+    }
+
     /// QoS 1 with an id, QoS 0 with the id 0.
     pub(super) fn publish(&mut self, id: u16, message: &Message) -> Result<(), LinkError> {
         wire::publish(id, message, &mut self.output)?;
@@ -273,6 +281,7 @@ impl Link {
                 }
                 Incoming::Confirmed { id, code, reason } => Arrival::Confirmed { id, code, reason },
                 Incoming::Subscribed(refusals) => Arrival::Subscribed(refusals),
+                Incoming::Unsubscribed => Arrival::Unsubscribed,
                 Incoming::Pong => continue,
                 Incoming::Goodbye { code, reason } => return Err(goodbye(code, reason)),
                 Incoming::Welcome(_) | Incoming::Refused(_) => {

@@ -13,6 +13,7 @@ mod ingest;
 mod intake;
 mod pace;
 mod publisher;
+mod readers;
 mod reconnect;
 mod stream;
 mod wire;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Tls;
 
 /// One unit of one device (`[[modbus]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusDevice {
     pub asset: String,
@@ -19,11 +20,14 @@ pub struct ModbusDevice {
     #[serde(default = "unit")]
     pub unit: u8,
     #[serde(default = "interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub interval: Duration,
     #[serde(default = "timeout", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub timeout: Duration,
     /// Silence between an answer of this unit and the next request: its turnaround delay.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub pause: Duration,
     /// Byte order of values, unless the register says otherwise.
     #[serde(default)]
@@ -65,7 +69,7 @@ fn max_registers() -> u16 {
 }
 
 /// How people count registers. The notation `40101` always counts from one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Numbering {
     /// `holding:0` is the first, as on the wire.
@@ -76,7 +80,7 @@ pub enum Numbering {
 }
 
 /// Settings of a serial line. The defaults are the specification's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SerialLine {
     pub baud: u32,
@@ -86,6 +90,7 @@ pub struct SerialLine {
     pub stop_bits: u8,
     /// Silence before each request; without it 3.5 characters, at least 1.75 ms.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub frame_gap: Option<Duration>,
 }
 
@@ -95,7 +100,7 @@ impl Default for SerialLine {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Parity {
     None,
@@ -104,7 +109,7 @@ pub enum Parity {
     Even,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     pub tag: String,
@@ -138,6 +143,7 @@ pub struct Register {
     pub wrap: Option<u64>,
     /// Instead of the device's.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub interval: Option<Duration>,
 }
 
@@ -167,7 +173,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RateUnit {
     S,
@@ -185,7 +191,7 @@ impl RateUnit {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RegisterType {
     #[default]
@@ -260,7 +266,7 @@ impl RegisterType {
 /// Order of the bytes on the wire, most significant byte = A. For 64 bits the pattern goes on:
 /// ABCD = ABCDEFGH, CDAB = GHEFCDAB, BADC = BADCFEHG, DCBA = HGFEDCBA.
 /// For 16 bits BADC and DCBA swap the two bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum WordOrder {
     /// Big endian, as the specification suggests.
     #[default]

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::Tls;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// `mqtt://host:1883`, or `mqtts://host:8883` with `tls`.
@@ -20,15 +21,18 @@ pub struct Broker {
     /// For `mqtts://`.
     pub tls: Option<Tls>,
     #[serde(default = "keep_alive", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub keep_alive: Duration,
     /// How long the broker keeps our subscriptions and unconfirmed messages while we are away.
     #[serde(default = "session_expiry", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub session_expiry: Duration,
     /// Unacknowledged QoS 1 messages that we accept: the back-pressure.
     #[serde(default = "receive_maximum")]
     pub receive_maximum: u16,
     /// Longest payload that is read; longer ones are counted and dropped.
     #[serde(default = "max_payload")]
+    #[schemars(with = "String")]
     pub max_payload: bytesize::ByteSize,
 }
 
@@ -49,7 +53,7 @@ fn max_payload() -> bytesize::ByteSize {
 }
 
 /// One topic pattern and how to read what comes on it (`[[mqtt]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
     /// Name of a `[broker.*]`.
@@ -91,7 +95,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadKind {
     /// `{"ts": 1700000000000, "values": {"pressure": 81.2, "temperature": 40}}`
@@ -107,7 +111,7 @@ pub enum PayloadKind {
     F64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ByteOrder {
     #[default]
@@ -115,7 +119,7 @@ pub enum ByteOrder {
     Big,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum TimeUnit {
     #[serde(rename = "s")]
     Seconds,
@@ -130,7 +134,7 @@ pub enum TimeUnit {
     Rfc3339,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// Name of a `[broker.*]`.
@@ -141,6 +145,7 @@ pub struct Publish {
     #[serde(default)]
     pub verdicts: bool,
     #[serde(default = "status_interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub status_interval: Duration,
 }
 

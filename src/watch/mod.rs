@@ -5,6 +5,7 @@
 //! the store's queue is full.
 
 mod restore;
+mod retune;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, AlertSpec, Cause, Command, CommandError, ParseError, Transition};
+use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
 use crate::asset::AssetId;
-use crate::frame::{self, Frame, FrameSpec, Scratch};
+use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
@@ -32,6 +33,8 @@ use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
+
+pub use self::retune::Retune;
 
 /// Batches taken from the channel at once.
 const BATCHES_AT_ONCE: usize = 64;
@@ -63,8 +66,9 @@ pub struct Watch {
     live: Arc<Live>,
     store: Store,
     wire: Option<Wire>,
-    /// Where every verdict goes as well, if asked for.
+    /// Where every verdict goes as well while `streams` says so.
     verdict_stream: Option<Publisher>,
+    streams: bool,
     inspector: Inspector,
     windower: Windower,
     rules: RuleBook,
@@ -73,7 +77,7 @@ pub struct Watch {
     book: AlertBook,
     predictions: Vec<Bound>,
     workers: Vec<ModelWorker>,
-    /// Names of predictions and rules by id.
+    /// Names of predictions and rules by id, those that are gone too.
     names: Vec<Arc<str>>,
     scratch: Scratch,
     known_tags: u32,
@@ -82,7 +86,7 @@ pub struct Watch {
 
 /// A prediction as the loop needs it.
 struct Bound {
-    spec: Arc<FrameSpec>,
+    loaded: LoadedPrediction,
     model: ModelHandle,
 }
 
@@ -93,6 +97,7 @@ pub struct Feeds {
     pub verdicts: mpsc::Receiver<Verdict>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
+    pub retunes: mpsc::Receiver<Retune>,
 }
 
 /// A command whose sender waits for the answer.
@@ -116,37 +121,36 @@ pub enum Refusal {
 impl Watch {
     pub fn new(parts: WatchParts<'_>) -> Self {
         let WatchParts { settings, workers, .. } = parts;
-        let mut specs = Vec::new();
         let mut windows = Vec::new();
         let mut predictions = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
         for loaded in parts.predictions {
             windows.push(window_spec(&loaded));
-            predictions.push(Bound { spec: loaded.spec, model: workers[loaded.worker].handle() });
             names.push(loaded.name.as_str().into());
-            specs.push(AlertSpec::prediction(loaded.id, loaded.name, loaded.policy));
+            predictions.push(Bound { model: workers[loaded.worker].handle(), loaded });
         }
         let mut rules = Vec::new();
         for rule in &settings.rule {
             let id = PredictionId(u16::try_from(names.len()).expect("fewer than 65,536 rules"));
             names.push(rule.name.as_str().into());
-            specs.push(AlertSpec::rule(id, rule));
             rules.push((id, rule.clone()));
         }
+        parts.live.retune(retune::judges(&predictions, &rules), &settings.tag);
         let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
         Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             windower: Windower::new(windows),
+            book: AlertBook::new(&settings.site.name, retune::specs(&predictions, &rules)),
             rules: RuleBook::new(rules),
             ruled: Vec::new(),
-            book: AlertBook::new(&settings.site.name, specs),
             registry: parts.registry,
             ledger: parts.ledger,
             meters: parts.meters,
             live: parts.live,
             store: parts.store,
             wire: parts.wire,
-            verdict_stream: parts.publisher.filter(|_| streams),
+            verdict_stream: parts.publisher,
+            streams,
             predictions,
             workers,
             names,
@@ -175,6 +179,7 @@ impl Watch {
                     // Whoever asked may have gone.
                     let _ = order.reply.send(outcome);
                 }
+                Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 _ = ticks.tick() => self.advance(Timestamp::now()),
                 _ = marks.tick() => self.save_marks().await,
                 taken = feeds.batches.recv_many(&mut batches, BATCHES_AT_ONCE) => {
@@ -243,7 +248,7 @@ impl Watch {
             let window = self.windower.poll()?;
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
-            match frame::build(&bound.spec, &window, &mut self.scratch) {
+            match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
                 Ok(frame) => return Some(frame),
                 Err(unfit) => bound.model.stats().unfit(&unfit),
             }
@@ -259,6 +264,7 @@ impl Watch {
     fn judge(&mut self, verdict: &Verdict, now: Timestamp) {
         let asset = self.asset_name(verdict.asset);
         if let (Some(stream), Some(wire)) = (&self.verdict_stream, &self.wire)
+            && self.streams
             && verdict.model.is_some()
         {
             let name = &self.names[usize::from(verdict.prediction.0)];
@@ -426,7 +432,11 @@ pub(crate) fn window_spec(loaded: &LoadedPrediction) -> WindowSpec {
         length,
         hop: window.hop.unwrap_or(length),
         lateness: window.lateness.unwrap_or_default(),
-        // One more than the rule looks back on: the window that ended at the mark is not repeated.
-        history: loaded.policy.m.unwrap_or(1) as usize + 1,
+        history: history(loaded),
     }
+}
+
+/// One more than the rule looks back on: the window that ended at the mark is not repeated.
+fn history(loaded: &LoadedPrediction) -> usize {
+    loaded.policy.m.unwrap_or(1) as usize + 1
 }

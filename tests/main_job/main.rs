@@ -3,6 +3,7 @@
 mod board;
 mod plant;
 mod process;
+mod reload;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use andon::ledger::Totals;
 use andon::pipeline::{self, Plan, Running};
+use andon::reload::Applied;
 use andon::{config, model};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
@@ -180,13 +181,17 @@ pub(crate) struct Daemon(Running);
 impl Daemon {
     pub(crate) async fn start(plant: &Plant) -> Self {
         let daemon = Self::start_unready(plant).await;
+        daemon.until_ready().await;
+        daemon
+    }
+
+    pub(crate) async fn until_ready(&self) {
         let ready = async {
-            while daemon.0.overview.ready().is_err() {
+            while self.0.overview.ready().is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the daemon gets ready");
-        daemon
     }
 
     /// Started, whether or not its peers are there.
@@ -196,6 +201,15 @@ impl Daemon {
         let Ok(models) = model::load(&loaded.settings) else { panic!("no model is named") };
         let running = pipeline::start(Plan { settings: loaded.settings, models }).await;
         Self(running.expect("the daemon starts"))
+    }
+
+    /// What a reload of the plant's file does.
+    pub(crate) async fn reload(&mut self, plant: &Plant) -> Applied {
+        let loaded =
+            config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
+        let tuning = self.0.tuning.as_mut().expect("nobody has taken it");
+        let applied = tuning.apply(&loaded.settings, &[]);
+        tokio::time::timeout(PATIENCE, applied).await.expect("in time").expect("applied")
     }
 
     /// The stage that ended by itself, if one does.

@@ -88,6 +88,30 @@ impl Watch {
         }
     }
 
+    /// Goes on where `old` stopped, if both are the same rule's; the first deadline, if any.
+    pub(super) fn inherit(&mut self, old: &mut Self) -> Option<Timestamp> {
+        if self.prediction != old.prediction {
+            return None;
+        }
+        match (&mut self.kind, &mut old.kind) {
+            (Kind::Above { last, .. }, Kind::Above { last: before, .. })
+            | (Kind::Below { last, .. }, Kind::Below { last: before, .. }) => *last = *before,
+            (Kind::Rate(rate), Kind::Rate(before)) => {
+                rate.readings = std::mem::take(&mut before.readings);
+                rate.last = before.last;
+            }
+            (Kind::Flat(flat), Kind::Flat(before)) => flat.stretch = before.stretch.take(),
+            (Kind::Silent(silent), Kind::Silent(before)) => {
+                silent.heard = before.heard;
+                silent.told = before.told;
+                silent.quiet = before.quiet;
+                return silent.heard.map(|heard| heard.saturating_add(silent.span));
+            }
+            _ => {}
+        }
+        None
+    }
+
     pub(super) fn resume(&mut self, now: Timestamp) {
         if let Kind::Silent(silent) = &mut self.kind
             && let Some(heard) = &mut silent.heard
