@@ -43,6 +43,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod pipeline;
 pub mod rehearsal;
+pub mod replay;
 pub mod sources;
 pub mod stages;
 pub mod status;

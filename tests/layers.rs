@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "live",
         "pipeline",
         "rehearsal",
+        "replay",
         "sources",
         "stages",
         "status",

@@ -9,6 +9,7 @@ mod watch;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use self::watch::Watch;
 use crate::asset::{AssetId, NamePattern};
@@ -59,6 +60,17 @@ impl RuleBook {
             let named = bound.rule.assets.iter().filter(|asset| !asset.contains('*'));
             named.map(|asset| (asset.as_str(), bound.rule.tag.as_str()))
         })
+    }
+
+    /// The longest time that any of the rules looks back on.
+    pub fn memory(&self) -> Duration {
+        let spans = self.rules.iter().map(|bound| {
+            let policy = &bound.rule.alert;
+            let delays =
+                policy.on_delay.unwrap_or_default().max(policy.off_delay.unwrap_or_default());
+            bound.rule.span.unwrap_or_default().saturating_add(delays)
+        });
+        spans.max().unwrap_or_default()
     }
 
     /// A tag has become known. Attaching it again changes nothing.

@@ -10,6 +10,8 @@ mod demo;
 mod evaluate;
 mod look;
 mod modbus;
+mod recorded;
+mod replay;
 mod run;
 
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ enum Command {
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
+    /// Run recorded samples through a configuration; the alerts as JSON lines.
+    Replay(Box<replay::Arguments>),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::History(arguments) => look::history(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
         Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
@@ -80,4 +85,10 @@ pub fn main() -> ExitCode {
         eprintln!("andon: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// `NAME=REST` of an argument.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=…")?;
+    Ok((name.trim().to_owned(), rest.trim().to_owned()))
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::engine::{Engine, Manner};
 use super::golden::{self, GoldenError};
 use super::locate;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
-use super::worker::{Manner, ModelWorker};
+use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Threshold, complete};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
@@ -45,12 +46,17 @@ pub struct LoadedModel {
 
 impl LoadedModel {
     pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
+        ModelWorker::spawn(self.engine(), out)
+    }
+
+    /// To be driven by the caller, in its own thread.
+    pub fn engine(self) -> Engine {
         let manner = Manner {
             kind: self.card.output.kind,
             max_batch: self.card.runtime.max_batch,
             deadline: self.card.runtime.deadline,
         };
-        ModelWorker::spawn(self.session, self.identity, manner, out)
+        Engine::new(self.session, self.identity, manner)
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod assignment;
 mod card;
+mod engine;
 mod external;
 mod golden;
 mod graph;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
+pub use self::engine::Engine;
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
 pub use self::repository::{Package, RepositoryError, find};

@@ -5,21 +5,15 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::card::OutputKind;
+use super::engine::Engine;
 use super::queue::Queue;
 pub use super::queue::Submitted;
-use super::session::{RunError, Session};
 use super::stats::ModelStats;
-use crate::explain;
 use crate::frame::Frame;
-use crate::settings::Direction;
-use crate::verdict::{Contribution, ModelIdentity, Verdict};
+use crate::verdict::Verdict;
 
 /// A model with its thread. Dropping it lets the thread end by itself once its queue is empty.
 #[derive(Debug)]
@@ -35,32 +29,12 @@ pub struct ModelHandle {
     stats: Arc<ModelStats>,
 }
 
-/// How a worker runs its model.
-#[derive(Clone, Debug)]
-pub(super) struct Manner {
-    pub(super) kind: OutputKind,
-    pub(super) max_batch: usize,
-    pub(super) deadline: Duration,
-}
-
 impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
-    pub(super) fn spawn(
-        session: Session,
-        identity: Arc<ModelIdentity>,
-        manner: Manner,
-        out: mpsc::Sender<Verdict>,
-    ) -> std::io::Result<Self> {
-        let stats = Arc::new(ModelStats::new(identity));
+    pub(super) fn spawn(engine: Engine, out: mpsc::Sender<Verdict>) -> std::io::Result<Self> {
+        let stats = Arc::clone(engine.stats());
         let handle = ModelHandle { queue: Arc::new(Queue::default()), stats };
-        let mut task = Task {
-            session,
-            manner,
-            out,
-            handle: handle.clone(),
-            items: Vec::new(),
-            numbers: Vec::new(),
-        };
+        let mut task = Task { engine, out, handle: handle.clone() };
         let thread =
             std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
@@ -111,12 +85,9 @@ impl ModelHandle {
 }
 
 struct Task {
-    session: Session,
-    manner: Manner,
+    engine: Engine,
     out: mpsc::Sender<Verdict>,
     handle: ModelHandle,
-    items: Vec<f32>,
-    numbers: Vec<f64>,
 }
 
 impl Drop for Task {
@@ -127,10 +98,11 @@ impl Drop for Task {
 
 impl Task {
     fn run(&mut self) {
-        let mut batch = Vec::with_capacity(self.manner.max_batch);
-        while let Some(left) = self.handle.queue.take(self.manner.max_batch, &mut batch) {
+        let max_batch = self.engine.max_batch();
+        let mut batch = Vec::with_capacity(max_batch);
+        while let Some(left) = self.handle.queue.take(max_batch, &mut batch) {
             self.handle.stats.queued(left);
-            let (verdicts, error) = match self.infer(&batch) {
+            let (verdicts, error) = match self.engine.infer(&batch) {
                 Ok(done) => done,
                 Err(error) => {
                     self.handle.stats.failed(batch.len());
@@ -159,89 +131,5 @@ impl Task {
                 None => tracing::info!(model = name, "the model gives usable answers again"),
             }
         }
-    }
-
-    /// The verdicts, and the last thing that was wrong with an answer.
-    fn infer(&mut self, batch: &[Frame]) -> Result<(Vec<Verdict>, Option<String>), RunError> {
-        self.items.clear();
-        batch.iter().for_each(|frame| self.items.extend_from_slice(&frame.values));
-        let started = Instant::now();
-        let width = self.session.run(&self.items, &mut self.numbers)?;
-        let took = started.elapsed();
-        self.handle.stats.ran(batch.len(), took);
-        if took > self.manner.deadline {
-            self.handle.stats.late();
-            tracing::debug!(?took, frames = batch.len(), "a batch ran past its deadline");
-        }
-        let mut verdicts = Vec::with_capacity(batch.len());
-        let mut wrong = None;
-        let numbers = std::mem::take(&mut self.numbers);
-        for (frame, row) in batch.iter().zip(numbers.chunks(width)) {
-            match self.session.judge().answer(row, &frame.values) {
-                Ok(answer) => verdicts.push(self.verdict(frame, answer, row)),
-                Err(error) => {
-                    self.handle.stats.unhealthy();
-                    wrong = Some(error.to_string());
-                }
-            }
-        }
-        self.numbers = numbers;
-        Ok((verdicts, wrong))
-    }
-
-    fn verdict(&mut self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
-        let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
-        let contributions = threshold.map_or_else(Vec::new, |threshold| {
-            self.handle.stats.explained();
-            self.reasons(frame, answer.score, row, threshold.direction)
-        });
-        Verdict {
-            prediction: frame.prediction,
-            asset: frame.asset,
-            evidence: frame.evidence,
-            score: answer.score,
-            label: answer.label,
-            contributions,
-            model: Some(Arc::clone(&self.handle.stats.identity)),
-            arrived: frame.arrived,
-        }
-    }
-
-    fn reasons(
-        &mut self,
-        frame: &Frame,
-        score: f64,
-        row: &[f64],
-        direction: Direction,
-    ) -> Vec<Contribution> {
-        let spec = &frame.spec;
-        let pushes = if self.manner.kind == OutputKind::Reconstruction {
-            explain::error_by_tag(spec, &frame.values, row)
-        } else {
-            self.without_each_tag(frame, score)
-        };
-        explain::contributions(spec, &frame.latest, &pushes, direction)
-    }
-
-    /// How much higher the score is than without each tag; NaN where the model cannot say.
-    fn without_each_tag(&mut self, frame: &Frame, score: f64) -> Vec<f64> {
-        let tags: Vec<usize> = (0..frame.spec.tags.len()).collect();
-        let mut pushes = Vec::with_capacity(tags.len());
-        let (mut items, mut numbers) = (Vec::new(), Vec::new());
-        for chunk in tags.chunks(self.manner.max_batch) {
-            items.clear();
-            for tag in chunk {
-                explain::without_tag(&frame.spec, &frame.values, *tag, &mut items);
-            }
-            let Ok(width) = self.session.run(&items, &mut numbers) else {
-                pushes.resize(pushes.len() + chunk.len(), f64::NAN);
-                continue;
-            };
-            pushes.extend(numbers.chunks(width).map(|row| {
-                let without = self.session.judge().answer(row, &[]);
-                without.map_or(f64::NAN, |without| score - without.score)
-            }));
-        }
-        pushes
     }
 }

@@ -3,6 +3,7 @@
 mod board;
 mod plant;
 mod process;
+mod replay;
 
 use std::time::Duration;
 

@@ -1,0 +1,160 @@
+//! What the daemon said live, its buffer says again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::plant::{Daemon, Plant};
+use super::process::andon;
+use super::{HOT_RULE, PATIENCE};
+
+/// Models on rows and on times, and rules.
+fn judges() -> String {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
+    format!(
+        r#"{HOT_RULE}
+[[rule]]
+name = "jump"
+assets = ["press-*"]
+tag = "temperature"
+when = "rate"
+limit = 9.0
+[[prediction]]
+name = "wear"
+model = "zipmap-int"
+assets = ["press-*"]
+alert = {{ raise = 0.4, clear = 0.3 }}
+[[prediction]]
+name = "life"
+model = "remaining"
+assets = ["press-*"]
+alert = {{ raise = 11.0 }}
+[runtime]
+models = {models:?}
+"#
+    )
+}
+
+/// A plant that does not repeat itself for a while.
+async fn play(plant: &Plant, seconds: std::ops::RangeInclusive<i64>) {
+    for second in seconds {
+        for press in 1..=3 {
+            let turn = (second * 7 + press * 13) as f64;
+            let values = [
+                ("temperature", 75.0 + 9.0 * (turn / 5.0).sin()),
+                ("a", (turn / 3.0).sin() + 1.0),
+                ("b", (turn / 11.0).cos() + 1.0),
+            ];
+            plant.send(&format!("press-{press}"), second, &values).await;
+        }
+    }
+}
+
+async fn stored(daemon: &Daemon, samples: u64) {
+    let all = async {
+        while daemon.stored() < samples {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("all is stored");
+}
+
+fn replayed(plant: &Plant, more: &[&str]) -> String {
+    let output = andon("replay", &plant.config()).args(more).output().expect("a child");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn events(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// By what they are about, so that two assets may be told of in either order.
+fn sorted(mut events: Vec<Value>) -> Vec<Value> {
+    events.sort_by_key(|event| {
+        let data = &event["data"];
+        (data["asset"].to_string(), data["prediction"].to_string(), data["seq"].as_u64())
+    });
+    events
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_of_the_buffer_says_what_the_daemon_said_and_the_same_bytes_again() {
+    let mut plant = Plant::new(&judges()).await;
+    let daemon = Daemon::start(&plant).await;
+    play(&plant, 0..=40).await;
+    stored(&daemon, 41 * 9).await;
+    let beside_the_daemon = replayed(&plant, &[]);
+    daemon.stop().await;
+    let live = sorted(plant.events_so_far().await);
+    assert!(live.len() > 40, "the plant gives cause for alerts: {}", live.len());
+    for prediction in ["hot", "jump", "wear", "life"] {
+        assert!(live.iter().any(|event| event["subject"] == prediction), "{prediction}");
+    }
+    let lines = replayed(&plant, &[]);
+    assert_eq!(sorted(events(&lines)), live);
+    assert_eq!(lines, beside_the_daemon);
+    assert_eq!(lines, replayed(&plant, &[]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stretch_of_the_buffer_gives_the_alerts_of_that_stretch() {
+    let plant = Plant::new(&judges()).await;
+    let daemon = Daemon::start(&plant).await;
+    play(&plant, 0..=40).await;
+    stored(&daemon, 41 * 9).await;
+    daemon.stop().await;
+    let ids = |lines: &str| -> Vec<Value> {
+        let raised = |event: &Value| event["type"] == "io.andon.alert.raised.v1";
+        events(lines).into_iter().filter(raised).map(|e| e["data"]["alert_id"].clone()).collect()
+    };
+    let from = "2023-11-14T22:13:40.000Z";
+    let all = events(&replayed(&plant, &[]));
+    let later = all.iter().filter(|event| event["data"]["changed_at"].as_str() >= Some(from));
+    let later: String = later.map(|event| format!("{event}\n")).collect();
+    let stretch = replayed(&plant, &["--from", from]);
+    assert!(!ids(&stretch).is_empty());
+    assert_eq!(ids(&stretch), ids(&later));
+    let last = replayed(&plant, &["--last", "20001ms"]);
+    assert_eq!(ids(&last), ids(&stretch));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_rows_is_replayed_like_a_plant() {
+    let plant = Plant::new(HOT_RULE).await;
+    let csv = plant.folder.path().join("rows.csv");
+    let rows = "at,machine,Temperature [C]\n1700000001,press-1,60\n1700000002,press-1,85\n\
+                1700000002,press-2,90\n1700000003,press-1,\n1700000004,press-1,65\n";
+    std::fs::write(&csv, rows).expect("writable");
+    let csv = csv.to_str().expect("text");
+    let lines = replayed(&plant, &["--csv", csv, "--group", "machine", "--time", "at"]);
+    let told: Vec<_> = events(&lines)
+        .iter()
+        .map(|event| (event["data"]["asset"].clone(), event["data"]["state"].clone()))
+        .collect();
+    let expected = [("press-1", "active"), ("press-2", "active"), ("press-1", "cleared")];
+    assert_eq!(told, expected.map(|(asset, state)| (asset.into(), state.into())));
+    let refused = andon("replay", &plant.config())
+        .args(["--csv", csv, "--time", "machine", "--asset", "press-1"])
+        .output()
+        .expect("a child");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("row 1, column `machine`: `press-1` is no time"), "{told}");
+}
+
+#[test]
+fn a_buffer_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("andon.toml");
+    std::fs::write(
+        &config,
+        "[store]\npath = \"nowhere.db\"\n[[modbus]]\nasset = \"a\"\n\
+        address = \"tcp://127.0.0.1:9\"\nregister = [{ tag = \"t\", address = \"holding:0\" }]\n",
+    )
+    .expect("writable");
+    let output = andon("replay", &config).output().expect("a child");
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("nowhere.db") && told.contains("no such file"), "{told}");
+}
