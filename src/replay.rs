@@ -11,13 +11,13 @@ use crate::alert::rules::RuleBook;
 use crate::alert::{AlertBook, AlertSpec, Transition};
 use crate::asset::AssetId;
 use crate::frame::{self, Frame, Scratch};
-use crate::model::{Engine, Loaded, LoadedModel, LoadedPrediction};
+use crate::model::{Engine, Inquiry, Loaded, LoadedModel, LoadedPrediction};
 use crate::quality::{Inspection, Inspector};
 use crate::sample::Sample;
 use crate::settings::{Extent, Settings};
 use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
-use crate::verdict::{PredictionId, Verdict};
+use crate::verdict::{Explanation, PredictionId, Verdict};
 use crate::watch;
 use crate::window::{Admission, Windower};
 
@@ -185,7 +185,7 @@ impl Replay {
 
     fn judge_rules(&mut self, out: &mut Vec<Transition>) {
         for verdict in std::mem::take(&mut self.ruled) {
-            out.extend(self.judge(&verdict));
+            self.judge(&verdict, out);
         }
     }
 
@@ -206,7 +206,7 @@ impl Replay {
             Ok((verdicts, error)) => {
                 self.counts.unhealthy += u64::from(error.is_some());
                 for verdict in verdicts {
-                    out.extend(self.judge(&verdict));
+                    self.judge(&verdict, out);
                 }
             }
             Err(error) => {
@@ -216,8 +216,27 @@ impl Replay {
         }
     }
 
-    fn judge(&mut self, verdict: &Verdict) -> Option<Transition> {
+    /// The reasons follow the raise at once: nobody waits for frames here.
+    fn judge(&mut self, verdict: &Verdict, out: &mut Vec<Transition>) {
         let asset = self.assets.get(&verdict.asset).expect("only known assets have verdicts");
-        self.book.apply(verdict, asset, self.clock.unwrap_or_default())
+        let now = self.clock.unwrap_or_default();
+        let Some(transition) = self.book.apply(verdict, asset, now) else { return };
+        let inquiry = verdict.subject.as_ref().map(|subject| {
+            let bound = &self.predictions[usize::from(verdict.prediction.0)];
+            let inquiry = Inquiry {
+                prediction: verdict.prediction,
+                asset: verdict.asset,
+                alert_id: transition.record.alert_id.clone(),
+                subject: Arc::clone(subject),
+                spec: Arc::clone(&bound.spec),
+            };
+            (bound.worker, inquiry)
+        });
+        let is_pending = transition.record.explanation == Explanation::Pending;
+        out.push(transition);
+        if let Some((worker, inquiry)) = inquiry.filter(|_| is_pending) {
+            let explained = self.engines[worker].explain(inquiry);
+            out.extend(self.book.explain(&explained, now));
+        }
     }
 }

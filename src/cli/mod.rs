@@ -8,6 +8,7 @@ mod client;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
+mod explain;
 mod look;
 mod modbus;
 mod recorded;
@@ -41,6 +42,8 @@ enum Command {
     Alerts(alerts::Arguments),
     /// What happened to alerts, the newest first.
     History(look::Newest),
+    /// Why an alert was raised: each tag's part, and its course, from the buffer.
+    Explain(explain::Arguments),
     /// Payloads that could not be read, and why.
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Tags(arguments) => look::tags(&arguments),
         Command::Alerts(arguments) => alerts::main(&arguments),
         Command::History(arguments) => look::history(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),

@@ -10,10 +10,15 @@ use super::answer::Answer;
 use super::card::OutputKind;
 use super::session::{RunError, Session};
 use super::stats::ModelStats;
-use crate::explain;
-use crate::frame::Frame;
-use crate::settings::Direction;
-use crate::verdict::{Contribution, ModelIdentity, Verdict};
+use crate::asset::AssetId;
+use crate::explain::{self, Shapley};
+use crate::frame::{Frame, FrameSpec};
+use crate::verdict::{
+    Contribution, Explained, Explanation, ModelIdentity, PredictionId, Subject, Verdict,
+};
+
+/// Frames wait no longer than so many questions take.
+const QUESTIONS_AT_ONCE: usize = 16;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -29,12 +34,18 @@ pub struct Engine {
     stats: Arc<ModelStats>,
     items: Vec<f32>,
     numbers: Vec<f64>,
+    background: Arc<[Vec<f32>]>,
 }
 
 impl Engine {
-    pub(super) fn new(session: Session, identity: Arc<ModelIdentity>, manner: Manner) -> Self {
+    pub(super) fn new(
+        session: Session,
+        identity: Arc<ModelIdentity>,
+        manner: Manner,
+        background: Arc<[Vec<f32>]>,
+    ) -> Self {
         let stats = Arc::new(ModelStats::new(identity));
-        Self { session, manner, stats, items: Vec::new(), numbers: Vec::new() }
+        Self { session, manner, stats, items: Vec::new(), numbers: Vec::new(), background }
     }
 
     pub fn stats(&self) -> &Arc<ModelStats> {
@@ -73,12 +84,24 @@ impl Engine {
         Ok((verdicts, wrong))
     }
 
-    fn verdict(&mut self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
+    fn verdict(&self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
         let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
-        let contributions = threshold.map_or_else(Vec::new, |threshold| {
-            self.stats.explained();
-            self.reasons(frame, answer.score, row, threshold.direction)
-        });
+        let (mut contributions, mut subject) = (Vec::new(), None);
+        if let Some(threshold) = threshold {
+            if self.manner.kind == OutputKind::Reconstruction {
+                self.stats.explained();
+                let errors = explain::error_by_tag(&frame.spec, &frame.values, row);
+                contributions = explain::contributions(
+                    &frame.spec,
+                    &frame.latest,
+                    &errors,
+                    threshold.direction,
+                );
+            } else {
+                let (values, latest) = (frame.values.clone(), frame.latest.clone());
+                subject = Some(Arc::new(Subject { values, latest }));
+            }
+        }
         Verdict {
             prediction: frame.prediction,
             asset: frame.asset,
@@ -86,46 +109,91 @@ impl Engine {
             score: answer.score,
             label: answer.label,
             contributions,
+            subject,
             model: Some(Arc::clone(&self.stats.identity)),
             arrived: frame.arrived,
         }
     }
 
-    fn reasons(
-        &mut self,
-        frame: &Frame,
-        score: f64,
-        row: &[f64],
-        direction: Direction,
-    ) -> Vec<Contribution> {
-        let spec = &frame.spec;
-        let pushes = if self.manner.kind == OutputKind::Reconstruction {
-            explain::error_by_tag(spec, &frame.values, row)
-        } else {
-            self.without_each_tag(frame, score)
-        };
-        explain::contributions(spec, &frame.latest, &pushes, direction)
+    /// Works out an explanation to its end.
+    pub fn explain(&mut self, inquiry: Inquiry) -> Explained {
+        let mut study = self.study(inquiry);
+        while !self.pursue(&mut study) {}
+        study.conclude()
     }
 
-    /// How much higher the score is than without each tag; NaN where the model cannot say.
-    fn without_each_tag(&mut self, frame: &Frame, score: f64) -> Vec<f64> {
-        let tags: Vec<usize> = (0..frame.spec.tags.len()).collect();
-        let mut pushes = Vec::with_capacity(tags.len());
-        let (mut items, mut numbers) = (Vec::new(), Vec::new());
-        for chunk in tags.chunks(self.manner.max_batch) {
-            items.clear();
-            for tag in chunk {
-                explain::without_tag(&frame.spec, &frame.values, *tag, &mut items);
+    pub(super) fn study(&self, inquiry: Inquiry) -> Study {
+        self.stats.explained();
+        let values = inquiry.subject.values.clone();
+        let background = Arc::clone(&self.background);
+        let shapley = Shapley::new(&inquiry.spec, values, background, &inquiry.alert_id);
+        Study { inquiry, shapley }
+    }
+
+    /// Asks the model the next few questions; true when there are no more.
+    pub(super) fn pursue(&mut self, study: &mut Study) -> bool {
+        self.items.clear();
+        let asked =
+            study.shapley.ask(self.manner.max_batch.min(QUESTIONS_AT_ONCE), &mut self.items);
+        let answers = match self.session.run(&self.items, &mut self.numbers) {
+            Ok(width) => {
+                let items = self.items.chunks(self.session.item_len());
+                let rows = self.numbers.chunks(width).zip(items);
+                let score = |(row, item): (&[f64], &[f32])| {
+                    self.session.judge().answer(row, item).map_or(f64::NAN, |answer| answer.score)
+                };
+                rows.map(score).collect()
             }
-            let Ok(width) = self.session.run(&items, &mut numbers) else {
-                pushes.resize(pushes.len() + chunk.len(), f64::NAN);
-                continue;
-            };
-            pushes.extend(numbers.chunks(width).map(|row| {
-                let without = self.session.judge().answer(row, &[]);
-                without.map_or(f64::NAN, |without| score - without.score)
-            }));
-        }
-        pushes
+            Err(error) => {
+                tracing::debug!(%error, "An alert cannot be explained.");
+                vec![f64::NAN; asked]
+            }
+        };
+        let failed = answers.iter().any(|score| score.is_nan());
+        study.shapley.answer(&answers);
+        failed || study.shapley.is_done()
+    }
+}
+
+/// An alert whose reasons are wanted.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    pub prediction: PredictionId,
+    pub asset: AssetId,
+    pub alert_id: String,
+    pub subject: Arc<Subject>,
+    pub spec: Arc<FrameSpec>,
+}
+
+/// An explanation under way.
+#[derive(Debug)]
+pub(super) struct Study {
+    inquiry: Inquiry,
+    shapley: Shapley,
+}
+
+impl Study {
+    /// What is known by now.
+    pub(super) fn conclude(self) -> Explained {
+        let Self { inquiry, shapley } = self;
+        let pushes = shapley.pushes();
+        let how = match pushes {
+            Some(_) if shapley.is_exact() => Explanation::Exact,
+            Some(_) => Explanation::Sampled,
+            None if shapley.has_failed() => Explanation::Failed,
+            None => Explanation::Late,
+        };
+        let direction = inquiry.spec.explain_from.map(|from| from.direction).unwrap_or_default();
+        let contributions = pushes.map_or_else(Vec::new, |pushes| {
+            explain::contributions(&inquiry.spec, &inquiry.subject.latest, &pushes, direction)
+        });
+        inquiry.answered(how, contributions)
+    }
+}
+
+impl Inquiry {
+    pub fn answered(self, how: Explanation, contributions: Vec<Contribution>) -> Explained {
+        let Self { prediction, asset, alert_id, .. } = self;
+        Explained { prediction, asset, alert_id, how, contributions }
     }
 }

@@ -30,13 +30,13 @@ struct Golden {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Nested {
+pub(super) enum Nested {
     Number(f64),
     List(Vec<Nested>),
 }
 
 impl Nested {
-    fn flatten(&self, out: &mut Vec<f64>) {
+    pub(super) fn flatten(&self, out: &mut Vec<f64>) {
         match self {
             Self::Number(number) => out.push(*number),
             Self::List(items) => items.iter().for_each(|item| item.flatten(out)),

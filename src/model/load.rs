@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
 use super::engine::{Engine, Manner};
 use super::golden::{self, GoldenError};
@@ -17,7 +18,7 @@ use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Threshold, complete};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
-use crate::verdict::{ModelIdentity, PredictionId, Verdict};
+use crate::verdict::{Explained, ModelIdentity, PredictionId, Verdict};
 
 /// A prediction that is ready to run.
 #[derive(Clone, Debug)]
@@ -42,11 +43,23 @@ pub struct LoadedModel {
     pub identity: Arc<ModelIdentity>,
     pub card: Card,
     session: Session,
+    background: Arc<[Vec<f32>]>,
 }
 
 impl LoadedModel {
+    /// Nobody asks for explanations.
     pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
-        ModelWorker::spawn(self.engine(), out)
+        let (nowhere, _) = mpsc::channel(1);
+        self.spawn_explaining(out, nowhere)
+    }
+
+    /// What is asked of [`ModelHandle::explain`](super::ModelHandle::explain) goes to `explained`.
+    pub fn spawn_explaining(
+        self,
+        out: mpsc::Sender<Verdict>,
+        explained: mpsc::Sender<Explained>,
+    ) -> std::io::Result<ModelWorker> {
+        ModelWorker::spawn(self.engine(), out, explained)
     }
 
     /// To be driven by the caller, in its own thread.
@@ -56,7 +69,7 @@ impl LoadedModel {
             max_batch: self.card.runtime.max_batch,
             deadline: self.card.runtime.deadline,
         };
-        Engine::new(self.session, self.identity, manner)
+        Engine::new(self.session, self.identity, manner, self.background)
     }
 }
 
@@ -78,6 +91,8 @@ pub enum LoadError {
     Session { model: PathBuf, error: SessionError },
     #[error(transparent)]
     Golden(GoldenError),
+    #[error(transparent)]
+    Background(BackgroundError),
     /// A setting of the configuration; `key` is relative to the prediction.
     #[error("prediction `{prediction}`: {key}: {message}")]
     Setting { prediction: String, key: String, message: String },
@@ -213,7 +228,10 @@ fn start(
         sha256: card.sha256.to_ascii_lowercase(),
         device: session.device.clone(),
     });
-    Ok(LoadedModel { identity, card: card.clone(), session })
+    let file = card.reference.background.as_ref().map(|name| package.folder.join(name));
+    let background = background::read(file.as_deref(), &spec)
+        .map_err(|error| vec![LoadError::Background(error)])?;
+    Ok(LoadedModel { identity, card: card.clone(), session, background })
 }
 
 fn located(package: &Package, key: String, message: String) -> LoadError {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod assignment;
+mod background;
 mod card;
 mod engine;
 mod external;
@@ -21,8 +22,9 @@ mod telemetry;
 mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
+pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
-pub use self::engine::Engine;
+pub use self::engine::{Engine, Inquiry};
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
 pub use self::repository::{Package, RepositoryError, find};

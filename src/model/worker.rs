@@ -1,19 +1,25 @@
-//! One OS thread a model: frames in, verdicts out.
+//! One OS thread a model: frames in, verdicts out; in between, and never before a frame, it works
+//! out why an alert was raised.
 //!
 //! Frames that wait together run as one batch. The answers of a batch leave in the order of the
 //! frames. An answer that cannot be believed makes no verdict and is counted.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::engine::Engine;
-use super::queue::Queue;
+use super::engine::{Engine, Inquiry, Study};
 pub use super::queue::Submitted;
+use super::queue::{Queue, Work};
 use super::stats::ModelStats;
 use crate::frame::Frame;
-use crate::verdict::Verdict;
+use crate::verdict::{Explained, Verdict};
+
+/// So long after its alert a reason still helps.
+const EXPLAIN_WITHIN: Duration = Duration::from_millis(200);
 
 /// A model with its thread. Dropping it lets the thread end by itself once its queue is empty.
 #[derive(Debug)]
@@ -31,10 +37,14 @@ pub struct ModelHandle {
 
 impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
-    pub(super) fn spawn(engine: Engine, out: mpsc::Sender<Verdict>) -> std::io::Result<Self> {
+    pub(super) fn spawn(
+        engine: Engine,
+        out: mpsc::Sender<Verdict>,
+        explained: mpsc::Sender<Explained>,
+    ) -> std::io::Result<Self> {
         let stats = Arc::clone(engine.stats());
         let handle = ModelHandle { queue: Arc::new(Queue::default()), stats };
-        let mut task = Task { engine, out, handle: handle.clone() };
+        let mut task = Task { engine, out, explained, handle: handle.clone() };
         let thread =
             std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
@@ -79,6 +89,12 @@ impl ModelHandle {
         outcome
     }
 
+    /// Asks why an alert was raised. The answer comes when no frame waits, or not in time; too
+    /// many questions are given back.
+    pub fn explain(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
+        self.queue.inquire(inquiry)
+    }
+
     pub fn stats(&self) -> &Arc<ModelStats> {
         &self.stats
     }
@@ -87,6 +103,7 @@ impl ModelHandle {
 struct Task {
     engine: Engine,
     out: mpsc::Sender<Verdict>,
+    explained: mpsc::Sender<Explained>,
     handle: ModelHandle,
 }
 
@@ -100,23 +117,48 @@ impl Task {
     fn run(&mut self) {
         let max_batch = self.engine.max_batch();
         let mut batch = Vec::with_capacity(max_batch);
-        while let Some(left) = self.handle.queue.take(max_batch, &mut batch) {
-            self.handle.stats.queued(left);
-            let (verdicts, error) = match self.engine.infer(&batch) {
-                Ok(done) => done,
-                Err(error) => {
-                    self.handle.stats.failed(batch.len());
-                    (Vec::new(), Some(error.to_string()))
+        let mut study: Option<(Study, Instant)> = None;
+        while let Some(work) = self.handle.queue.take(max_batch, &mut batch, study.is_some()) {
+            match work {
+                Work::Frames(left) => {
+                    self.handle.stats.queued(left);
+                    if !self.answer(&batch) {
+                        return;
+                    }
+                    batch.clear();
                 }
-            };
-            self.report(error);
-            for verdict in verdicts {
-                if self.out.blocking_send(verdict).is_err() {
-                    return;
+                Work::Inquiry(inquiry, asked) => study = Some((self.engine.study(inquiry), asked)),
+                Work::GoOn => {
+                    study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }
             }
-            batch.clear();
         }
+        // Whoever handed in the last frame may have counted it after it was answered.
+        self.handle.stats.queued(0);
+    }
+
+    /// False when nobody takes the verdicts.
+    fn answer(&mut self, batch: &[Frame]) -> bool {
+        let (verdicts, error) = match self.engine.infer(batch) {
+            Ok(done) => done,
+            Err(error) => {
+                self.handle.stats.failed(batch.len());
+                (Vec::new(), Some(error.to_string()))
+            }
+        };
+        self.report(error);
+        verdicts.into_iter().all(|verdict| self.out.blocking_send(verdict).is_ok())
+    }
+
+    /// A few more questions, and then a look for frames again; nothing is left when it is done.
+    fn go_on(&mut self, mut study: Study, asked: Instant) -> Option<(Study, Instant)> {
+        let in_time = asked.elapsed() < EXPLAIN_WITHIN;
+        if in_time && !self.engine.pursue(&mut study) {
+            return Some((study, asked));
+        }
+        // Whoever asks sees to it that there is room.
+        let _ = self.explained.try_send(study.conclude());
+        None
     }
 
     fn report(&self, error: Option<String>) {

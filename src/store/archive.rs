@@ -10,7 +10,7 @@ use super::read::{self, Keep};
 use super::stats::Gauges;
 use super::{AlertEvent, StoreError};
 use crate::sample::Sample;
-use crate::tag::Registry;
+use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
 
 pub struct Archive {
@@ -87,6 +87,22 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The samples of a tag with times in `[from, to)`, in time order.
+    pub async fn read_tag(
+        &self,
+        tag: TagId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Sample>, StoreError> {
+        let ids = read::block_ids(&self.readers, from, to).await?;
+        let keep = Keep { tag: Some(tag), from, to: Some(to), stale: true };
+        let mut samples = Vec::new();
+        read::blocks(&self.readers, &self.gauges, &ids, keep, |part, _| samples.extend(part))
+            .await?;
+        samples.sort_by_key(|sample: &Sample| sample.time);
+        Ok(samples)
     }
 
     /// Blocks that could not be read, since the opening.

@@ -1,5 +1,6 @@
 //! What the daemon said live, its buffer says again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,13 +71,24 @@ fn events(lines: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
-/// By what they are about, so that two assets may be told of in either order.
-fn sorted(mut events: Vec<Value>) -> Vec<Value> {
-    events.sort_by_key(|event| {
-        let data = &event["data"];
-        (data["asset"].to_string(), data["prediction"].to_string(), data["seq"].as_u64())
-    });
-    events
+/// What must be the same, by what it is about: two assets may be told of in either order, and live
+/// the reasons for an alert come when they have been worked out, before or after its end.
+fn told(events: &[Value]) -> BTreeMap<[String; 2], Value> {
+    let of = |event: &Value| {
+        let mut data = event["data"].as_object().expect("a body").clone();
+        let is_raise = event["type"] == "io.andon.alert.raised.v1";
+        let is_reason = event["type"] == "io.andon.alert.explained.v1";
+        data.retain(|field, _| match field.as_str() {
+            "contributions" | "explanation" => is_raise || is_reason,
+            "text" => is_raise,
+            "seq" => false,
+            _ => !is_reason,
+        });
+        let key = ["type", "subject"].map(|field| event[field].to_string());
+        let about = event["data"]["alert_id"].to_string();
+        ([key.concat(), about], Value::Object(data))
+    };
+    events.iter().map(of).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,14 +99,32 @@ async fn a_replay_of_the_buffer_says_what_the_daemon_said_and_the_same_bytes_aga
     stored(&daemon, 41 * 9).await;
     let beside_the_daemon = replayed(&plant, &[]);
     daemon.stop().await;
-    let live = sorted(plant.events_so_far().await);
-    assert!(live.len() > 40, "the plant gives cause for alerts: {}", live.len());
+    let live = plant.events_so_far().await;
     for prediction in ["hot", "jump", "wear", "life"] {
         assert!(live.iter().any(|event| event["subject"] == prediction), "{prediction}");
     }
     let lines = replayed(&plant, &[]);
-    assert_eq!(sorted(events(&lines)), live);
+    let (live, mut again) = (told(&live), told(&events(&lines)));
+    let is_reason = |key: &[String; 2]| key[0].contains("explained");
+    assert!(live.keys().filter(|key| is_reason(key)).count() > 3, "alerts are explained live");
+    // An alert that a newer one replaced at once has no reasons live.
+    again.retain(|key, _| !is_reason(key) || live.contains_key(key));
+    assert!(live.len() > 40, "the plant gives cause for alerts: {}", live.len());
+    assert_eq!(again, live);
     assert_eq!(lines, beside_the_daemon);
+    let explain = |more: &[&str]| {
+        let output = andon("explain", &plant.config()).args(more).output().expect("a child");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let drawn = explain(&["press-1/wear"]);
+    assert!(
+        drawn.contains("(exact)") && drawn.contains("\n  a ") && drawn.contains('█'),
+        "{drawn}"
+    );
+    let report: Value = serde_json::from_str(&explain(&["press-1/life", "--json"])).expect("JSON");
+    let tag = &report["tags"][0];
+    assert_eq!(tag["samples"].as_array().expect("its course").len(), 5, "{report}");
     assert_eq!(lines, replayed(&plant, &[]));
 }
 

@@ -120,6 +120,7 @@ impl Watch {
             score: finding.score,
             label: None,
             contributions: if finding.is_beyond { vec![contribution()] } else { Vec::new() },
+            subject: None,
             model: None,
             arrived,
         }
