@@ -168,7 +168,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<(Loaded, Card)> {
 }
 
 /// The repository, and the reference in it, that `folder` means.
-fn place(folder: &Path) -> anyhow::Result<(PathBuf, String)> {
+pub(super) fn place(folder: &Path) -> anyhow::Result<(PathBuf, String)> {
     let path = std::fs::canonicalize(folder)
         .with_context(|| format!("--model {}: no such folder", folder.display()))?;
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());

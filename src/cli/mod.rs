@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "commands answer on standard output")]
 
 mod alerts;
+mod backtest;
 mod check;
 mod client;
 #[cfg(feature = "demo")]
@@ -50,6 +51,8 @@ enum Command {
     Evaluate(Box<evaluate::Arguments>),
     /// Run recorded samples through a configuration; the alerts as JSON lines.
     Replay(Box<replay::Arguments>),
+    /// Compare what another configuration or model would have said with what was said.
+    Backtest(Box<backtest::Arguments>),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Backtest(arguments) => backtest::main(&arguments),
         Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),

@@ -188,3 +188,41 @@ fn a_buffer_that_is_not_there_is_named() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("nowhere.db") && told.contains("no such file"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backtest_shows_what_another_threshold_would_have_said() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let daemon = Daemon::start(&plant).await;
+    for (second, temperature) in [60, 85, 60, 95, 60, 60].into_iter().enumerate() {
+        let second = i64::try_from(second).expect("few") * 60;
+        plant.send("press-1", second, &[("temperature", f64::from(temperature))]).await;
+    }
+    stored(&daemon, 6).await;
+    daemon.stop().await;
+    assert_eq!(plant.events_so_far().await.len(), 4);
+    let truth = plant.folder.path().join("truth.csv");
+    std::fs::write(&truth, "asset,time\npress-1,2023-11-14T22:16:30Z\n").expect("writable");
+    plant.rewrite(|text| text.replace("limit = 80.0", "limit = 90.0"));
+    let backtest = |more: &[&str]| {
+        let output = andon("backtest", &plant.config()).args(more).output().expect("a child");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let truth = ["--truth", truth.to_str().expect("text"), "--horizon", "1m", "--json"];
+    let report: Value = serde_json::from_str(&backtest(&truth)).expect("JSON");
+    let hot = &report["predictions"]["hot"];
+    assert_eq!((&hot["old"], &hot["new"]), (&2.into(), &1.into()), "{report}");
+    assert_eq!(hot["matched"][0][0]["raised"], "2023-11-14T22:16:20.000Z");
+    assert_eq!(hot["only_old"][0]["raised"], "2023-11-14T22:14:20.000Z");
+    assert_eq!(hot["only_old"][0]["cleared"], "2023-11-14T22:15:20.000Z");
+    assert!(hot["only_new"].as_array().is_some_and(Vec::is_empty));
+    let days = 300.0 / 86_400.0;
+    let old_false = hot["false_alarms"]["old_a_day"].as_f64().expect("a rate");
+    assert!((old_false - 1.0 / days).abs() < 1.0, "{old_false}");
+    assert_eq!(hot["false_alarms"]["new_a_day"], 0.0);
+    let drawn = backtest(&[]);
+    assert!(
+        drawn.lines().any(|line| line.starts_with(" old") && line.contains("press-1")),
+        "{drawn}"
+    );
+}
