@@ -182,14 +182,14 @@ impl From<&LoadedPrediction> for Judge {
 
 impl From<&Rule> for Judge {
     fn from(rule: &Rule) -> Self {
-        let below = rule.when == RuleKind::Below;
+        let below = rule.when.is_below();
         Self {
             name: rule.name.clone(),
             assets: rule.assets.iter().map(|asset| NamePattern::new(&**asset)).collect(),
             tags: vec![rule.tag.clone()],
             model: None,
             rule: Some(rule.when),
-            raise: rule.limit,
+            raise: rule.limit.or(rule.when.chart_limit()),
             clear: rule.alert.clear,
             direction: if below { Direction::Below } else { Direction::Above },
         }

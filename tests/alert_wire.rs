@@ -107,6 +107,7 @@ fn book() -> AlertBook {
         when: RuleKind::Above,
         limit: Some(80.0),
         span: None,
+        chart: None,
         alert: AlertPolicy { severity: Some(900), ..AlertPolicy::default() },
     };
     let specs = vec![AlertSpec::prediction(WEAR, "wear", policy), AlertSpec::rule(HOT, &rule)];

@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
 
 const NO_WATCH: u32 = u32::MAX;
+/// A chart's memory counts readings; nobody knows how long those take.
+const CHARTS_MAY_TAKE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub struct RuleBook {
@@ -68,7 +70,8 @@ impl RuleBook {
             let policy = &bound.rule.alert;
             let delays =
                 policy.on_delay.unwrap_or_default().max(policy.off_delay.unwrap_or_default());
-            bound.rule.span.unwrap_or_default().saturating_add(delays)
+            let chart = bound.rule.when.chart_limit().map_or(Duration::ZERO, |_| CHARTS_MAY_TAKE);
+            bound.rule.span.unwrap_or_default().max(chart).saturating_add(delays)
         });
         spans.max().unwrap_or_default()
     }

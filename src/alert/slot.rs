@@ -339,6 +339,7 @@ fn sentence(about: About<'_>, record: &AlertRecord) -> String {
         kind: &about.spec.kind,
         score: record.score,
         threshold: about.decision.raise,
+        label: record.label.as_deref(),
         contributions: &record.contributions,
     }
     .render(about.spec.policy.text.as_deref())

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
+pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
 pub use self::modbus::{
     ModbusDevice, ModbusTls, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine,
     WordOrder,
