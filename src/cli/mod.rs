@@ -4,6 +4,7 @@
 
 mod alerts;
 mod backtest;
+mod bench;
 mod check;
 mod client;
 #[cfg(feature = "demo")]
@@ -53,6 +54,9 @@ enum Command {
     Replay(Box<replay::Arguments>),
     /// Compare what another configuration or model would have said with what was said.
     Backtest(Box<backtest::Arguments>),
+    /// Measure this box.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Backtest(arguments) => backtest::main(&arguments),
+        Command::Bench(command) => bench::main(&command),
         Command::Modbus(command) => modbus::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),

@@ -115,6 +115,11 @@ impl Engine {
         }
     }
 
+    /// The runtime alone: whole items in, numbers out. Gives how many numbers an item has.
+    pub fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+        self.session.run(items, out)
+    }
+
     /// Works out an explanation to its end.
     pub fn explain(&mut self, inquiry: Inquiry) -> Explained {
         let mut study = self.study(inquiry);

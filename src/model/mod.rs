@@ -25,6 +25,7 @@ pub use self::answer::{Answer, Unhealthy};
 pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
 pub use self::engine::{Engine, Inquiry};
+pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
 pub use self::repository::{Package, RepositoryError, find};
