@@ -11,6 +11,7 @@ mod client;
 mod demo;
 mod evaluate;
 mod explain;
+mod export;
 mod look;
 mod modbus;
 mod recorded;
@@ -46,6 +47,8 @@ enum Command {
     History(look::Newest),
     /// Why an alert was raised: each tag's part, and its course, from the buffer.
     Explain(explain::Arguments),
+    /// Samples of the buffer as CSV.
+    Export(export::Arguments),
     /// Payloads that could not be read, and why.
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Alerts(arguments) => alerts::main(&arguments),
         Command::History(arguments) => look::history(&arguments),
         Command::Explain(arguments) => explain::main(&arguments),
+        Command::Export(arguments) => export::main(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),

@@ -267,7 +267,7 @@ pub(super) fn bytes(file: &Path) -> ProgressBar {
     ProgressBar::with_draw_target(Some(length), target()).with_style(style)
 }
 
-fn spans(from: Timestamp, to: Timestamp) -> ProgressBar {
+pub(super) fn spans(from: Timestamp, to: Timestamp) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {eta}")
         .expect("the template is right");
     ProgressBar::with_draw_target(Some(to.since(from).as_secs()), target()).with_style(style)

@@ -72,10 +72,28 @@ impl Archive {
         &self,
         from: Timestamp,
         to: Timestamp,
+        each: impl FnMut(Vec<Sample>, Timestamp) -> bool,
+    ) -> Result<(), StoreError> {
+        self.scan_blocks(Keep { tag: None, from, to: Some(to), stale: false }, to, each).await
+    }
+
+    /// The same with the stale ones.
+    pub async fn scan_all(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        each: impl FnMut(Vec<Sample>, Timestamp) -> bool,
+    ) -> Result<(), StoreError> {
+        self.scan_blocks(Keep { tag: None, from, to: Some(to), stale: true }, to, each).await
+    }
+
+    async fn scan_blocks(
+        &self,
+        keep: Keep,
+        to: Timestamp,
         mut each: impl FnMut(Vec<Sample>, Timestamp) -> bool,
     ) -> Result<(), StoreError> {
-        let ids = read::block_ids(&self.readers, from, to).await?;
-        let keep = Keep { tag: None, from, to: Some(to), stale: false };
+        let ids = read::block_ids(&self.readers, keep.from, to).await?;
         let mut more = true;
         for ids in ids.chunks(BLOCKS_AT_ONCE) {
             read::blocks(&self.readers, &self.gauges, ids, keep, |samples, received| {

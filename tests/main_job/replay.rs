@@ -226,3 +226,42 @@ async fn a_backtest_shows_what_another_threshold_would_have_said() {
         "{drawn}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_gives_the_samples_back_to_the_last_bit_and_a_replay_takes_them() {
+    let plant = Plant::new(HOT_RULE).await;
+    let daemon = Daemon::start(&plant).await;
+    let odd = 0.1 + 0.2;
+    plant.send("press-1", 1, &[("temperature", odd), ("flow", 1.0)]).await;
+    plant.send("press-1", 2, &[("temperature", 85.0)]).await;
+    plant.send("press-2", 2, &[("temperature", f64::from(f32::MAX))]).await;
+    stored(&daemon, 4).await;
+    let exported = |more: &[&str]| {
+        let output = andon("export", &plant.config()).args(more).output().expect("a child");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let text = exported(&["press-*", "temperature"]);
+    daemon.stop().await;
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let mut rows: Vec<Vec<String>> =
+        reader.records().map(|row| row.expect("CSV").iter().map(str::to_owned).collect()).collect();
+    rows.sort();
+    assert_eq!(rows.len(), 3, "{text}");
+    assert_eq!(rows[0][..3], ["2023-11-14T22:13:21.000Z", "press-1", "temperature"]);
+    assert_eq!(rows[0][3].parse::<f64>().map(f64::to_bits), Ok(odd.to_bits()));
+    assert_eq!(rows[0][4], "good");
+    let file = plant.folder.path().join("samples.csv");
+    let file = file.to_str().expect("text");
+    assert!(exported(&["press-1", "temperature", "--out", file]).is_empty());
+    let again = replayed(
+        &plant,
+        &["--csv", file, "--group", "asset", "--time", "time", "--column", "temperature=value"],
+    );
+    assert_eq!(events(&again).len(), 1, "{again}");
+    let nothing = andon("export", &plant.config())
+        .args(["--from", "2030-01-01T00:00:00Z"])
+        .output()
+        .expect("a child");
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("nothing lies between"));
+}
