@@ -1,5 +1,7 @@
 //! `andon export`: samples of the buffer as a file for other tools.
 
+mod parquet;
+
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +29,26 @@ pub(super) struct Arguments {
     #[command(flatten)]
     stretch: Stretch,
     /// Where to write. Default: standard output.
-    #[arg(long, short, value_name = "FILE.csv")]
+    #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Default: as the name of `--out` ends, else CSV.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Csv,
+    Parquet,
+}
+
+impl Arguments {
+    fn format(&self) -> Format {
+        let ending = self.out.as_ref().and_then(|out| out.extension());
+        let by_name =
+            if ending.is_some_and(|it| it == "parquet") { Format::Parquet } else { Format::Csv };
+        self.format.unwrap_or(by_name)
+    }
 }
 
 pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -40,14 +60,14 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             loaded.settings.store.path
         }
     };
-    let out: Box<dyn Write> = match &arguments.out {
+    let out: Box<dyn Write + Send> = match &arguments.out {
         Some(file) => Box::new(
             std::fs::File::create(file)
                 .with_context(|| format!("--out {}: cannot be written", file.display()))?,
         ),
-        None => Box::new(std::io::stdout().lock()),
+        None => Box::new(std::io::stdout()),
     };
-    let mut rows = Rows::new(BufWriter::new(out))?;
+    let mut rows = Rows::new(arguments.format(), BufWriter::new(out))?;
     recorded::runtime()?.block_on(async {
         let (archive, registry, extent) = recorded::open_buffer(&path).await?;
         let (from, to) = arguments.stretch.within(extent)?;
@@ -63,7 +83,7 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         };
         archive.scan_all(from, to, take).await?;
         bar.finish_and_clear();
-        failed.map_or(Ok(()), |error| Err(anyhow::Error::from(error)))
+        failed.map_or(Ok(()), Err)
     })?;
     let count = rows.finish().context("the rows cannot be written")?;
     eprintln!("{count} samples");
@@ -88,33 +108,60 @@ impl Names {
     }
 }
 
-struct Rows<W: Write> {
-    csv: csv::Writer<W>,
-    count: u64,
+/// The file as it is written.
+enum Rows {
+    Csv(Box<csv::Writer<Out>>, u64),
+    Parquet(Box<parquet::Rows<Out>>, u64),
 }
 
-impl<W: Write> Rows<W> {
-    fn new(out: W) -> Result<Self, csv::Error> {
-        let mut csv = csv::Writer::from_writer(out);
-        csv.write_record(["time", "asset", "tag", "value", "quality"])?;
-        Ok(Self { csv, count: 0 })
+type Out = BufWriter<Box<dyn Write + Send>>;
+
+impl Rows {
+    fn new(format: Format, out: Out) -> anyhow::Result<Self> {
+        Ok(match format {
+            Format::Csv => {
+                let mut csv = csv::Writer::from_writer(out);
+                csv.write_record(["time", "asset", "tag", "value", "quality"])?;
+                Self::Csv(Box::new(csv), 0)
+            }
+            Format::Parquet => Self::Parquet(Box::new(parquet::Rows::new(out)?), 0),
+        })
     }
 
-    fn write(&mut self, names: &Names, sample: &Sample) -> Result<(), csv::Error> {
-        let Some([asset, tag]) = names.get(sample.tag) else { return Ok(()) };
-        // The shortest text that reads back as the same number; nothing where it is missing.
-        let value = if sample.value.is_nan() { String::new() } else { sample.value.to_string() };
+    fn write(&mut self, names: &Names, sample: &Sample) -> anyhow::Result<()> {
+        let Some(name) = names.get(sample.tag) else { return Ok(()) };
         let quality = match sample.quality {
             Quality::Good => "good",
             Quality::Uncertain => "uncertain",
             Quality::Bad => "bad",
         };
-        self.count += 1;
-        self.csv.write_record([&*sample.time.to_rfc3339(), asset, tag, &value, quality])
+        match self {
+            Self::Csv(csv, count) => {
+                let [asset, tag] = name;
+                // The shortest text that reads back as the same number; nothing where it is missing.
+                let value =
+                    if sample.value.is_nan() { String::new() } else { sample.value.to_string() };
+                csv.write_record([&*sample.time.to_rfc3339(), asset, tag, &value, quality])?;
+                *count += 1;
+            }
+            Self::Parquet(rows, count) => {
+                rows.write(name, sample, quality)?;
+                *count += 1;
+            }
+        }
+        Ok(())
     }
 
-    fn finish(mut self) -> std::io::Result<u64> {
-        self.csv.flush()?;
-        Ok(self.count)
+    fn finish(self) -> anyhow::Result<u64> {
+        match self {
+            Self::Csv(mut csv, count) => {
+                csv.flush()?;
+                Ok(count)
+            }
+            Self::Parquet(rows, count) => {
+                rows.finish()?;
+                Ok(count)
+            }
+        }
     }
 }

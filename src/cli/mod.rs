@@ -47,7 +47,7 @@ enum Command {
     History(look::Newest),
     /// Why an alert was raised: each tag's part, and its course, from the buffer.
     Explain(explain::Arguments),
-    /// Samples of the buffer as CSV.
+    /// Samples of the buffer as CSV or Parquet.
     Export(export::Arguments),
     /// Payloads that could not be read, and why.
     Quarantine(look::Newest),

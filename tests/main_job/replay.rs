@@ -259,6 +259,10 @@ async fn an_export_gives_the_samples_back_to_the_last_bit_and_a_replay_takes_the
         &["--csv", file, "--group", "asset", "--time", "time", "--column", "temperature=value"],
     );
     assert_eq!(events(&again).len(), 1, "{again}");
+    let parquet = plant.folder.path().join("samples.parquet");
+    assert!(exported(&["--out", parquet.to_str().expect("text")]).is_empty());
+    let bytes = std::fs::read(&parquet).expect("readable");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
     let nothing = andon("export", &plant.config())
         .args(["--from", "2030-01-01T00:00:00Z"])
         .output()
