@@ -51,6 +51,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod rehearsal;
 pub mod reload;
+pub mod replay;
 pub mod sources;
 pub mod stages;
 pub mod status;

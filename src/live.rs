@@ -203,7 +203,7 @@ impl From<&LoadedPrediction> for Judge {
 
 impl Judge {
     pub fn rule(id: PredictionId, rule: &Rule) -> Self {
-        let below = rule.when == RuleKind::Below;
+        let below = rule.when.is_below();
         Self {
             id,
             name: rule.name.clone(),
@@ -211,7 +211,7 @@ impl Judge {
             tags: vec![rule.tag.clone()],
             model: None,
             rule: Some(rule.when),
-            raise: rule.limit,
+            raise: rule.limit.or(rule.when.chart_limit()),
             clear: rule.alert.clear,
             direction: if below { Direction::Below } else { Direction::Above },
         }

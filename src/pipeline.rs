@@ -35,7 +35,7 @@ use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
-use crate::verdict::Verdict;
+use crate::verdict::{Explained, Verdict};
 use crate::watch::{Feeds, Order, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
@@ -43,6 +43,8 @@ use crate::{board, deliver, http, status, watch};
 const BATCHES: usize = 256;
 /// Verdicts between the model workers and the main loop.
 const VERDICTS: usize = 4096;
+/// Explanations between the model workers and the main loop; more are not asked for at once.
+const EXPLAINED: usize = 1024;
 const COMMANDS: usize = 64;
 const QUARANTINE: usize = 64;
 /// Configurations that wait for the main loop.
@@ -72,6 +74,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let meters = Arc::new(Meters::default());
     let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
     let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
+    let (explained, explained_out) = mpsc::channel::<Explained>(EXPLAINED);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
     let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
     let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
@@ -99,7 +102,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         None => None,
     };
     let live = Arc::new(Live::new(&settings));
-    let spawn = |model: LoadedModel| model.spawn(verdicts.clone());
+    let spawn = |model: LoadedModel| model.spawn_explaining(verdicts.clone(), explained.clone());
     let workers: Vec<ModelWorker> =
         models.into_iter().map(spawn).collect::<Result<_, _>>().context("a model's thread")?;
     let started = Timestamp::now();
@@ -137,6 +140,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let mut feeds = Feeds {
         batches: batches_out,
         verdicts: verdicts_out,
+        explained: explained_out,
         commands: commands_out,
         orders: orders_out,
         retunes: retunes_out,

@@ -18,7 +18,9 @@ use andon::ledger::{Ledger, Rejection};
 use andon::message::Message;
 use andon::settings::{AlertPolicy, Rule, RuleKind};
 use andon::time::Timestamp;
-use andon::verdict::{Contribution, Evidence, ModelIdentity, PredictionId, Verdict};
+use andon::verdict::{
+    Contribution, Evidence, Explained, Explanation, ModelIdentity, PredictionId, Subject, Verdict,
+};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -91,6 +93,7 @@ fn verdict(second: i64, score: f64) -> Verdict {
             Contribution { tag: "current".into(), value: Some(12.5), share: 0.31 },
             Contribution { tag: "vibration".into(), value: None, share: f64::NAN },
         ],
+        subject: None,
         model: Some(model()),
         arrived: at(second),
     }
@@ -105,6 +108,7 @@ fn book() -> AlertBook {
         when: RuleKind::Above,
         limit: Some(80.0),
         span: None,
+        chart: None,
         alert: AlertPolicy { severity: Some(900), ..AlertPolicy::default() },
     };
     let specs = vec![AlertSpec::prediction(WEAR, "wear", policy), AlertSpec::rule(HOT, &rule)];
@@ -134,6 +138,18 @@ fn transitions() -> Vec<Transition> {
     out.extend(book.apply(&verdict(4003, 0.1), "press-3", at(4003)));
     let hot = Verdict { prediction: HOT, score: 95.0, model: None, label: None, ..verdict(9, 0.0) };
     out.extend(book.apply(&hot, "press-3", at(9)));
+    let subject = Some(Arc::new(Subject { values: vec![1.0], latest: vec![Some(1.0)] }));
+    let unexplained = Verdict { subject, contributions: Vec::new(), ..verdict(4004, 0.9) };
+    let raised = book.apply(&unexplained, "press-3", at(4004)).unwrap();
+    let explained = Explained {
+        prediction: WEAR,
+        asset: ASSET,
+        alert_id: raised.record.alert_id.clone(),
+        how: Explanation::Exact,
+        contributions: verdict(0, 0.0).contributions,
+    };
+    out.push(raised);
+    out.extend(book.explain(&explained, at(4005)));
     let mut empty = AlertBook::new("plant7", Vec::new());
     empty.restore(ASSET, "press-3", out.last().unwrap().record.clone());
     out.extend(empty.withdraw(at(5000)));

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
         "plan",
         "rehearsal",
         "reload",
+        "replay",
         "sources",
         "stages",
         "status",

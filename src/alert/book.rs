@@ -14,7 +14,7 @@ use super::slot::{About, Slot};
 use super::spec::AlertSpec;
 use crate::asset::AssetId;
 use crate::time::Timestamp;
-use crate::verdict::{PredictionId, Verdict};
+use crate::verdict::{Explained, PredictionId, Verdict};
 
 type Key = (AssetId, PredictionId);
 
@@ -133,6 +133,14 @@ impl AlertBook {
             }
             _ => transition,
         }
+    }
+
+    /// Puts the reasons to the alert that they are about, if it still stands.
+    #[must_use]
+    pub fn explain(&mut self, explained: &Explained, now: Timestamp) -> Option<Transition> {
+        let (spec, decision) = self.specs.get(&explained.prediction)?;
+        let slot = self.slots.get_mut(&(explained.asset, explained.prediction))?;
+        slot.explain(About { site: &self.site, spec, decision }, explained, now)
     }
 
     /// Does what a person asks. `Ok(None)`: it was so already.

@@ -9,6 +9,7 @@ mod watch;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use self::watch::Watch;
 use crate::asset::{AssetId, NamePattern};
@@ -19,6 +20,8 @@ use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
 
 const NO_WATCH: u32 = u32::MAX;
+/// A chart's memory counts readings; nobody knows how long those take.
+const CHARTS_MAY_TAKE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub struct RuleBook {
@@ -59,6 +62,18 @@ impl RuleBook {
             let named = bound.rule.assets.iter().filter(|asset| !asset.contains('*'));
             named.map(|asset| (asset.as_str(), bound.rule.tag.as_str()))
         })
+    }
+
+    /// The longest time that any of the rules looks back on.
+    pub fn memory(&self) -> Duration {
+        let spans = self.rules.iter().map(|bound| {
+            let policy = &bound.rule.alert;
+            let delays =
+                policy.on_delay.unwrap_or_default().max(policy.off_delay.unwrap_or_default());
+            let chart = bound.rule.when.chart_limit().map_or(Duration::ZERO, |_| CHARTS_MAY_TAKE);
+            bound.rule.span.unwrap_or_default().max(chart).saturating_add(delays)
+        });
+        spans.max().unwrap_or_default()
     }
 
     /// A tag has become known. Attaching it again changes nothing.

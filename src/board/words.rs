@@ -62,7 +62,7 @@ pub(super) struct Words {
     pub(super) what: &'static str,
     pub(super) who: &'static str,
     states: [&'static str; 6],
-    causes: [(&'static str, &'static str); 7],
+    causes: [(&'static str, &'static str); 8],
 }
 
 impl Words {
@@ -164,6 +164,7 @@ static ENGLISH: Words = Words {
         ("unshelved", "unshelved"),
         ("suppressed", "changed while shelved"),
         ("withdrawn", "no longer configured"),
+        ("explained", "explained"),
     ],
 };
 
@@ -241,6 +242,7 @@ static GERMAN: Words = Words {
         ("unshelved", "wieder eingesetzt"),
         ("suppressed", "geändert, während zurückgestellt"),
         ("withdrawn", "nicht mehr konfiguriert"),
+        ("explained", "begründet"),
     ],
 };
 

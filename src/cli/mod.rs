@@ -3,14 +3,20 @@
 #![expect(clippy::print_stdout, reason = "commands answer on standard output")]
 
 mod alerts;
+mod backtest;
+mod bench;
 mod check;
 mod client;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
+mod explain;
+mod export;
 mod look;
 mod modbus;
+mod recorded;
+mod replay;
 mod run;
 mod shell;
 
@@ -44,10 +50,21 @@ enum Command {
     Alerts(alerts::Arguments),
     /// What happened to alerts, the newest first.
     History(look::Newest),
+    /// Why an alert was raised: each tag's part, and its course, from the buffer.
+    Explain(explain::Arguments),
+    /// Samples of the buffer as CSV or Parquet.
+    Export(export::Arguments),
     /// Payloads that could not be read, and why.
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
+    /// Run recorded samples through a configuration; the alerts as JSON lines.
+    Replay(Box<replay::Arguments>),
+    /// Compare what another configuration or model would have said with what was said.
+    Backtest(Box<backtest::Arguments>),
+    /// Measure this box.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
@@ -80,8 +97,13 @@ pub fn main() -> ExitCode {
         Command::Tags(arguments) => look::tags(&arguments),
         Command::Alerts(arguments) => alerts::main(&arguments),
         Command::History(arguments) => look::history(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments),
+        Command::Export(arguments) => export::main(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
+        Command::Backtest(arguments) => backtest::main(&arguments),
+        Command::Bench(command) => bench::main(&command),
         Command::Modbus(command) => modbus::main(&command),
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man(manual) => shell::manual(&manual),
@@ -92,4 +114,10 @@ pub fn main() -> ExitCode {
         eprintln!("andon: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// `NAME=REST` of an argument.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=…")?;
+    Ok((name.trim().to_owned(), rest.trim().to_owned()))
 }

@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::engine::{Engine, Manner};
 use super::golden::{self, GoldenError};
 use super::locate;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
-use super::worker::{Manner, ModelWorker};
+use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Threshold, complete};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
-use crate::verdict::{ModelIdentity, PredictionId, Verdict};
+use crate::verdict::{Explained, ModelIdentity, PredictionId, Verdict};
 
 /// A prediction that is ready to run.
 #[derive(Clone, Debug)]
@@ -41,16 +43,33 @@ pub struct LoadedModel {
     pub identity: Arc<ModelIdentity>,
     pub card: Card,
     session: Session,
+    background: Arc<[Vec<f32>]>,
 }
 
 impl LoadedModel {
+    /// Nobody asks for explanations.
     pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
+        let (nowhere, _) = mpsc::channel(1);
+        self.spawn_explaining(out, nowhere)
+    }
+
+    /// What is asked of [`ModelHandle::explain`](super::ModelHandle::explain) goes to `explained`.
+    pub fn spawn_explaining(
+        self,
+        out: mpsc::Sender<Verdict>,
+        explained: mpsc::Sender<Explained>,
+    ) -> std::io::Result<ModelWorker> {
+        ModelWorker::spawn(self.engine(), out, explained)
+    }
+
+    /// To be driven by the caller, in its own thread.
+    pub fn engine(self) -> Engine {
         let manner = Manner {
             kind: self.card.output.kind,
             max_batch: self.card.runtime.max_batch,
             deadline: self.card.runtime.deadline,
         };
-        ModelWorker::spawn(self.session, self.identity, manner, out)
+        Engine::new(self.session, self.identity, manner, self.background)
     }
 }
 
@@ -72,6 +91,8 @@ pub enum LoadError {
     Session { model: PathBuf, error: SessionError },
     #[error(transparent)]
     Golden(GoldenError),
+    #[error(transparent)]
+    Background(BackgroundError),
     /// A setting of the configuration; `key` is relative to the prediction.
     #[error("prediction `{prediction}`: {key}: {message}")]
     Setting { prediction: String, key: String, message: String },
@@ -207,7 +228,10 @@ fn start(
         sha256: card.sha256.to_ascii_lowercase(),
         device: session.device.clone(),
     });
-    Ok(LoadedModel { identity, card: card.clone(), session })
+    let file = card.reference.background.as_ref().map(|name| package.folder.join(name));
+    let background = background::read(file.as_deref(), &spec)
+        .map_err(|error| vec![LoadError::Background(error)])?;
+    Ok(LoadedModel { identity, card: card.clone(), session, background })
 }
 
 fn located(package: &Package, key: String, message: String) -> LoadError {

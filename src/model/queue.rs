@@ -3,11 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
+use super::engine::Inquiry;
 use crate::frame::Frame;
 
 /// Frames that wait before older ones give way. Beyond it the queue holds at most one more frame
 /// an asset and prediction.
 pub(super) const QUEUE_FRAMES: usize = 256;
+
+/// Alerts that wait for their explanation; in a storm of them the others go without.
+const INQUIRIES: usize = 64;
 
 /// What became of a frame.
 #[must_use = "a frame that is given up is counted"]
@@ -30,7 +36,19 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     frames: VecDeque<Frame>,
+    inquiries: VecDeque<(Inquiry, Instant)>,
     closed: bool,
+}
+
+/// What the worker is to do next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// The batch was filled; so many frames are left.
+    Frames(usize),
+    /// No frame waits: an alert may be explained, which was asked for then.
+    Inquiry(Inquiry, Instant),
+    /// No frame waits, and what the worker has begun goes on.
+    GoOn,
 }
 
 impl Queue {
@@ -66,20 +84,39 @@ impl Queue {
         self.submit(frame)
     }
 
-    /// Moves up to `most` frames into `batch`, oldest first; waits for the first. Returns the
-    /// number left, or nothing when the queue is closed and empty.
-    pub(super) fn take(&self, most: usize, batch: &mut Vec<Frame>) -> Option<usize> {
+    /// Asks for an explanation, which comes after all frames. Gives it back when too many wait.
+    pub(super) fn inquire(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
         let mut inner = self.lock();
-        while inner.frames.is_empty() {
+        if inner.closed || inner.inquiries.len() >= INQUIRIES {
+            return Err(inquiry);
+        }
+        inner.inquiries.push_back((inquiry, Instant::now()));
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Moves up to `most` frames into `batch`, oldest first. Waits for work unless the worker is
+    /// `busy`. Nothing when the queue is closed and empty, and the worker is not busy.
+    pub(super) fn take(&self, most: usize, batch: &mut Vec<Frame>, busy: bool) -> Option<Work> {
+        let mut inner = self.lock();
+        loop {
+            if !inner.frames.is_empty() {
+                let count = most.min(inner.frames.len());
+                batch.extend(inner.frames.drain(..count));
+                self.drained.notify_all();
+                return Some(Work::Frames(inner.frames.len()));
+            }
+            if busy {
+                return Some(Work::GoOn);
+            }
+            if let Some((inquiry, asked)) = inner.inquiries.pop_front() {
+                return Some(Work::Inquiry(inquiry, asked));
+            }
             if inner.closed {
                 return None;
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        let count = most.min(inner.frames.len());
-        batch.extend(inner.frames.drain(..count));
-        self.drained.notify_all();
-        Some(inner.frames.len())
     }
 
     /// What waits is still taken; nothing more comes in.

@@ -74,6 +74,8 @@ pub struct Rule {
     #[serde(rename = "for", default, with = "humantime_serde")]
     #[schemars(with = "Option<String>")]
     pub span: Option<Duration>,
+    /// `shewhart`, `ewma`, `cusum`, `nelson`, `capability`: what is known of the process.
+    pub chart: Option<ChartSettings>,
     /// `raise` comes from `limit` and is not set here.
     #[serde(default)]
     pub alert: AlertPolicy,
@@ -87,4 +89,53 @@ pub enum RuleKind {
     Rate,
     Flat,
     Silent,
+    /// Control charts: `limit` in sigmas, default 3.
+    Shewhart,
+    Ewma,
+    /// The larger sum in sigmas, default 5.
+    Cusum,
+    /// Any of Nelson's rules.
+    Nelson,
+    /// Cpk below `limit`, default 1.33.
+    Capability,
+}
+
+impl RuleKind {
+    /// The limit of a chart that sets none; `None` for what is no chart.
+    pub const fn chart_limit(self) -> Option<f64> {
+        match self {
+            Self::Shewhart | Self::Ewma => Some(3.0),
+            Self::Cusum => Some(5.0),
+            Self::Nelson => Some(1.0),
+            Self::Capability => Some(1.33),
+            Self::Above | Self::Below | Self::Rate | Self::Flat | Self::Silent => None,
+        }
+    }
+
+    /// Low scores are bad.
+    pub const fn is_below(self) -> bool {
+        matches!(self, Self::Below | Self::Capability)
+    }
+}
+
+/// What a control chart knows of its process.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChartSettings {
+    /// Of the process when it is well, in the tag's unit; both or none.
+    pub mean: Option<f64>,
+    pub sigma: Option<f64>,
+    /// Without them: so many first readings give them, after every start. Default 100.
+    pub baseline: Option<u32>,
+    /// `ewma`: weight of the newest reading, default 0.2.
+    pub weight: Option<f64>,
+    /// `cusum`: deviation that is let pass, in sigmas, default 0.5.
+    pub slack: Option<f64>,
+    /// `nelson`: which rules, 1 to 8. Default: all.
+    pub rules: Option<Vec<u8>>,
+    /// `capability`: the limits of the specification, at least one.
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+    /// `capability`: over so many readings, default 100.
+    pub readings: Option<u32>,
 }

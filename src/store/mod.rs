@@ -5,6 +5,7 @@
 //! once when an alert waits. A receipt is settled only after its samples are on disk, and an
 //! alert is committed with or after everything that was recorded before it. See docs/buffer.md.
 
+mod archive;
 mod block;
 mod checkpoint;
 mod commit;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+pub use self::archive::{Archive, ArchiveError, Extent};
 pub use self::error::{OpenError, StoreClosed, StoreError};
 use self::queue::Offer;
 use self::read::Keep;

@@ -22,7 +22,7 @@ use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Inquiry, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Sample};
@@ -31,7 +31,7 @@ use crate::store::{AlertChange, AlertKey, Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
-use crate::verdict::{PredictionId, Verdict};
+use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
 
 pub use self::retune::Retune;
@@ -95,6 +95,7 @@ struct Bound {
 pub struct Feeds {
     pub batches: mpsc::Receiver<Batch>,
     pub verdicts: mpsc::Receiver<Verdict>,
+    pub explained: mpsc::Receiver<Explained>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
     pub retunes: mpsc::Receiver<Retune>,
@@ -171,6 +172,9 @@ impl Watch {
             tokio::select! {
                 biased;
                 Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
+                Some(explained) = feeds.explained.recv() => {
+                    self.explained(&explained, Timestamp::now());
+                }
                 Some(command) = feeds.commands.recv() => {
                     let _told_in_the_log = self.obey(&command, Timestamp::now());
                 }
@@ -192,7 +196,7 @@ impl Watch {
                 }
             }
         }
-        self.finish(feeds.verdicts).await;
+        self.finish(feeds.verdicts, feeds.explained).await;
     }
 
     async fn take_in(&mut self, mut batch: Batch) {
@@ -272,6 +276,33 @@ impl Watch {
         }
         self.live.judged(verdict);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
+            self.commit(&transition);
+            self.inquire(verdict, &transition);
+        }
+    }
+
+    /// Asks the model why, if this alert's reasons have to be worked out.
+    fn inquire(&mut self, verdict: &Verdict, transition: &Transition) {
+        let record = &transition.record;
+        let Some(subject) = &verdict.subject else { return };
+        if record.explanation != Explanation::Pending {
+            return;
+        }
+        let bound = &self.predictions[usize::from(verdict.prediction.0)];
+        let inquiry = Inquiry {
+            prediction: verdict.prediction,
+            asset: verdict.asset,
+            alert_id: record.alert_id.clone(),
+            subject: Arc::clone(subject),
+            spec: Arc::clone(&bound.loaded.spec),
+        };
+        if let Err(inquiry) = bound.model.explain(inquiry) {
+            self.explained(&inquiry.answered(Explanation::Late, Vec::new()), Timestamp::now());
+        }
+    }
+
+    fn explained(&mut self, explained: &Explained, now: Timestamp) {
+        if let Some(transition) = self.book.explain(explained, now) {
             self.commit(&transition);
         }
     }
@@ -405,11 +436,18 @@ impl Watch {
     }
 
     /// The sources have gone: waits for the verdicts that are still out.
-    async fn finish(mut self, mut verdicts: mpsc::Receiver<Verdict>) {
+    async fn finish(
+        mut self,
+        mut verdicts: mpsc::Receiver<Verdict>,
+        mut explained: mpsc::Receiver<Explained>,
+    ) {
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
         while let Some(verdict) = verdicts.recv().await {
             self.judge(&verdict, Timestamp::now());
+        }
+        while let Some(explained) = explained.recv().await {
+            self.explained(&explained, Timestamp::now());
         }
         self.save_marks().await;
     }

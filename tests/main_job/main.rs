@@ -4,6 +4,7 @@ mod board;
 mod plant;
 mod process;
 mod reload;
+mod replay;
 
 use std::time::Duration;
 

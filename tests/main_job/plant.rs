@@ -111,6 +111,24 @@ listen = "127.0.0.1:0"
         serde_json::from_slice(&publish.payload).expect("events are JSON")
     }
 
+    /// Everything that has been told and not yet looked at, in order.
+    pub(crate) async fn events_so_far(&mut self) -> Vec<Value> {
+        // The broker hands on in order, so all that was told before the marker comes before it.
+        let marker = "site/marker/alert/marker/event";
+        self.publish(marker, b"{}").await;
+        let mut events = Vec::new();
+        loop {
+            let publish = tokio::time::timeout(PATIENCE, self.heard.recv())
+                .await
+                .expect("the marker within the test's patience")
+                .expect("the listener runs");
+            if publish.topic == marker.as_bytes() {
+                return events;
+            }
+            events.push(serde_json::from_slice(&publish.payload).expect("events are JSON"));
+        }
+    }
+
     /// The retained state, as somebody sees it who subscribes now.
     pub(crate) async fn retained(&self, asset: &str, prediction: &str) -> Value {
         let topic = format!("site/{asset}/alert/{prediction}");
@@ -244,6 +262,10 @@ impl Daemon {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
+    }
+
+    pub(crate) fn stored(&self) -> u64 {
+        self.0.overview.ledger.totals().stored
     }
 
     /// Drains, and gives the ledger as it stands then.

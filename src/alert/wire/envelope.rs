@@ -10,7 +10,7 @@ use super::level::percent;
 use crate::alert::number;
 use crate::alert::record::{AlertRecord, AlertState, Transition};
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, ModelIdentity, Verdict};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Verdict};
 
 /// Names of the JSON Schemas in `docs/schema`.
 pub mod schema {
@@ -91,6 +91,7 @@ pub(super) struct AlertData<'a> {
     window: Evidence,
     model: Option<&'a ModelIdentity>,
     contributions: &'a [Contribution],
+    explanation: Explanation,
     seq: u64,
     /// Stands last, where [`told_late`](super::told_late) finds it.
     historical: bool,
@@ -121,6 +122,7 @@ impl<'a> AlertData<'a> {
             window: record.evidence,
             model: record.model.as_deref(),
             contributions: &record.contributions,
+            explanation: record.explanation,
             seq: record.seq,
             historical: false,
         }
