@@ -40,6 +40,8 @@ pub use self::retune::Retune;
 const BATCHES_AT_ONCE: usize = 64;
 /// How often the windows' places are written down for a restart.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// A broker that comes back within this time sends again what it has not seen confirmed.
+const RECALL: Duration = Duration::from_secs(600);
 /// How late a window or rule that waits for silence may be noticed. A timer set anew for each
 /// batch would cost more than the samples.
 const TICK: Duration = Duration::from_millis(20);
@@ -164,6 +166,7 @@ impl Watch {
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
+        let began = tokio::time::Instant::now();
         let mut marks = tokio::time::interval(MARK_INTERVAL);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -185,7 +188,12 @@ impl Watch {
                 }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 _ = ticks.tick() => self.advance(Timestamp::now()),
-                _ = marks.tick() => self.save_marks().await,
+                _ = marks.tick() => {
+                    self.save_marks().await;
+                    if began.elapsed() > RECALL {
+                        self.inspector.forget();
+                    }
+                }
                 taken = feeds.batches.recv_many(&mut batches, BATCHES_AT_ONCE) => {
                     if taken == 0 {
                         break;

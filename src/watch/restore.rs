@@ -97,6 +97,7 @@ impl Watch {
             self.know(sample.tag);
             let mut sample = *sample;
             let _known = self.inspector.inspect(&mut sample, received);
+            self.inspector.recall(&sample);
             self.live.note(&[sample], received);
             let _late = self.windower.insert(&sample, received);
             // Rules see the past at its own time, or old silences would look like new readings.

@@ -1,9 +1,11 @@
 //! Another configuration while the daemon runs.
 
+use std::time::Duration;
+
 use andon::settings::change::Change;
 
-use super::HOT_RULE;
 use super::plant::{Daemon, Plant};
+use super::{HOT_RULE, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_is_gone_ends_its_alert_and_one_that_comes_judges_the_next_reading() {
@@ -37,12 +39,14 @@ async fn a_broker_whose_settings_change_is_connected_anew_and_alerts_go_on() {
     let applied = daemon.reload(&plant).await;
     let told: Vec<String> = applied.done.iter().map(Change::to_string).collect();
     assert_eq!(told, ["broker.plant.client_id: \"andon\" -> \"andon-2\" (reconnects)"]);
+    let anew = async {
+        let line = "andon_source_connects_total{source=\"mqtt:plant\"} 2\n";
+        while !daemon.get("/metrics").await.contains(line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, anew).await.expect("a second connection");
     daemon.until_ready().await;
-    let metrics = daemon.get("/metrics").await;
-    assert!(
-        metrics.contains("andon_source_connects_total{source=\"mqtt:plant\"} 2\n"),
-        "{metrics}"
-    );
 
     plant.send("press-1", 2, &[("temperature", 60.0)]).await;
     let cleared = plant.next_event("press-1", "hot").await;
