@@ -23,6 +23,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod feature;
 pub mod frame;
+pub mod oip;
 pub mod quality;
 pub mod window;
 
@@ -43,6 +44,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod pipeline;
 pub mod rehearsal;
+pub mod serving;
 pub mod sources;
 pub mod stages;
 pub mod status;

@@ -24,6 +24,7 @@ use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 use crate::sample::Batch;
+use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
 use crate::sources::{self, Sinks, Source};
 use crate::stages::{Phase, Stages};
@@ -103,6 +104,11 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
     };
+    let shelf = Arc::new(Shelf::new(
+        settings.runtime.clone(),
+        settings.service.clone(),
+        workers.iter().map(|worker| worker.handle().service().clone()),
+    ));
     let watch = WatchParts {
         settings: &settings,
         predictions,
@@ -148,7 +154,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     }
     if let Some(listener) = listener {
         let pages = status::pages(&overview);
-        let more = api::router(desk.clone()).merge(board::router(desk));
+        let models = serving::router(shelf, overview.clone());
+        let more = api::router(desk.clone()).merge(board::router(desk)).merge(models);
         stages.spawn(Phase::Service, "http", |token| {
             http::serve(listener, guard, pages, more, token)
         });

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &[
-        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame",
+        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame", "oip",
         "quality", "window",
     ],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "live",
         "pipeline",
         "rehearsal",
+        "serving",
         "sources",
         "stages",
         "status",

@@ -87,6 +87,9 @@ fn place(error: &LoadError, settings: &Settings) -> String {
         LoadError::Setting { prediction, key, .. } => {
             of(prediction).map_or_else(String::new, |at| format!("prediction[{at}].{key}"))
         }
-        LoadError::Card(_) | LoadError::Session { .. } | LoadError::Golden(_) => String::new(),
+        LoadError::Repository { .. }
+        | LoadError::Card(_)
+        | LoadError::Session { .. }
+        | LoadError::Golden(_) => String::new(),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::engine::Engine;
 use super::golden::{self, GoldenError};
 use super::locate;
 use super::repository::{self, Package, RepositoryError};
@@ -52,6 +53,10 @@ impl LoadedModel {
         };
         ModelWorker::spawn(self.session, self.identity, manner, out)
     }
+
+    pub(super) fn into_engine(self) -> Engine {
+        self.session.into_engine()
+    }
 }
 
 /// All predictions of a configuration and the models they share.
@@ -66,6 +71,8 @@ pub enum LoadError {
     Runtime(#[from] RuntimeError),
     #[error("prediction `{prediction}`: {error}")]
     Model { prediction: String, error: RepositoryError },
+    #[error("model `{reference}`: {error}")]
+    Repository { reference: String, error: RepositoryError },
     #[error(transparent)]
     Card(CardError),
     #[error("{}: {error}", model.display())]
@@ -183,7 +190,7 @@ impl Loader<'_> {
     }
 }
 
-fn start(
+pub(super) fn start(
     runtime: &Runtime,
     package: &Package,
     devices: Option<&[String]>,
@@ -205,7 +212,7 @@ fn start(
         name: card.name.clone(),
         version: card.version.clone(),
         sha256: card.sha256.to_ascii_lowercase(),
-        device: session.device.clone(),
+        device: session.device().to_owned(),
     });
     Ok(LoadedModel { identity, card: card.clone(), session })
 }

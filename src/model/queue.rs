@@ -1,13 +1,22 @@
-//! The queue before a model: the newest frame of an asset wins when the model cannot keep up.
+//! The queue before a model: the newest frame of an asset wins when the model cannot keep up, and
+//! requests are taken when no frame waits.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::service::Job;
 use crate::frame::Frame;
 
 /// Frames that wait before older ones give way. Beyond it the queue holds at most one more frame
 /// an asset and prediction.
 pub(super) const QUEUE_FRAMES: usize = 256;
+
+/// What the model's thread does next.
+pub(super) enum Next {
+    /// They are in the batch.
+    Frames,
+    Request(Job),
+}
 
 /// What became of a frame.
 #[must_use = "a frame that is given up is counted"]
@@ -30,15 +39,17 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     frames: VecDeque<Frame>,
+    requests: VecDeque<Job>,
     closed: bool,
 }
 
 impl Queue {
-    /// Never waits. Returns the length afterwards too.
-    pub(super) fn submit(&self, frame: Frame) -> (Submitted, usize) {
+    /// Never waits. `note` is told how many frames wait then, here and below: in the order in
+    /// which it happens.
+    pub(super) fn submit(&self, frame: Frame, note: impl Fn(usize)) -> Submitted {
         let mut inner = self.lock();
         if inner.closed {
-            return (Submitted::Stopped, inner.frames.len());
+            return Submitted::Stopped;
         }
         let same =
             |older: &&mut Frame| older.asset == frame.asset && older.prediction == frame.prediction;
@@ -53,24 +64,48 @@ impl Queue {
             Submitted::Queued
         };
         self.filled.notify_one();
-        (outcome, inner.frames.len())
+        note(inner.frames.len());
+        outcome
     }
 
     /// Waits for room, so that nothing gives way.
-    pub(super) fn submit_wait(&self, frame: Frame) -> (Submitted, usize) {
+    pub(super) fn submit_wait(&self, frame: Frame, note: impl Fn(usize)) -> Submitted {
         let mut inner = self.lock();
         while !inner.closed && inner.frames.len() >= QUEUE_FRAMES {
             inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         drop(inner);
-        self.submit(frame)
+        self.submit(frame, note)
     }
 
-    /// Moves up to `most` frames into `batch`, oldest first; waits for the first. Returns the
-    /// number left, or nothing when the queue is closed and empty.
-    pub(super) fn take(&self, most: usize, batch: &mut Vec<Frame>) -> Option<usize> {
+    /// Never waits; gives the request back where `most` wait already, or nothing more comes in.
+    pub(super) fn request(&self, job: Job, most: usize) -> Result<(), Job> {
+        let mut inner = self.lock();
+        if inner.closed || inner.requests.len() >= most {
+            return Err(job);
+        }
+        inner.requests.push_back(job);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Moves up to `most` frames into `batch`, oldest first, or takes one request where no frame
+    /// waits; waits for either. Nothing when the queue is closed and empty.
+    pub(super) fn take(
+        &self,
+        most: usize,
+        batch: &mut Vec<Frame>,
+        note: impl Fn(usize),
+    ) -> Option<Next> {
         let mut inner = self.lock();
         while inner.frames.is_empty() {
+            if let Some(job) = inner.requests.pop_front() {
+                return Some(Next::Request(job));
+            }
             if inner.closed {
                 return None;
             }
@@ -79,7 +114,8 @@ impl Queue {
         let count = most.min(inner.frames.len());
         batch.extend(inner.frames.drain(..count));
         self.drained.notify_all();
-        Some(inner.frames.len())
+        note(inner.frames.len());
+        Some(Next::Frames)
     }
 
     /// What waits is still taken; nothing more comes in.

@@ -1,4 +1,4 @@
-//! One OS thread a model: frames in, verdicts out.
+//! One OS thread a model: frames in, verdicts out; requests over HTTP when no frame waits.
 //!
 //! Frames that wait together run as one batch. The answers of a batch leave in the order of the
 //! frames. An answer that cannot be believed makes no verdict and is counted.
@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::card::OutputKind;
-use super::queue::Queue;
 pub use super::queue::Submitted;
+use super::queue::{Next, Queue};
+use super::service::Service;
 use super::session::{RunError, Session};
 use super::stats::ModelStats;
 use crate::explain;
@@ -33,6 +34,7 @@ pub struct ModelWorker {
 pub struct ModelHandle {
     queue: Arc<Queue>,
     stats: Arc<ModelStats>,
+    service: Service,
 }
 
 /// How a worker runs its model.
@@ -46,13 +48,16 @@ pub(super) struct Manner {
 impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
     pub(super) fn spawn(
-        session: Session,
+        mut session: Session,
         identity: Arc<ModelIdentity>,
         manner: Manner,
         out: mpsc::Sender<Verdict>,
     ) -> std::io::Result<Self> {
-        let stats = Arc::new(ModelStats::new(identity));
-        let handle = ModelHandle { queue: Arc::new(Queue::default()), stats };
+        let stats = Arc::new(ModelStats::new(Arc::clone(&identity)));
+        let queue = Arc::new(Queue::default());
+        let signature = session.engine().signature(manner.max_batch);
+        let service = Service::new(Arc::clone(&queue), identity, signature);
+        let handle = ModelHandle { queue, stats, service };
         let mut task = Task {
             session,
             manner,
@@ -90,8 +95,7 @@ impl Drop for ModelWorker {
 impl ModelHandle {
     /// Never waits.
     pub fn submit(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit(frame);
-        self.stats.queued(length);
+        let outcome = self.queue.submit(frame, |length| self.stats.queued(length));
         if outcome == Submitted::Replaced {
             self.stats.replaced();
         }
@@ -100,9 +104,12 @@ impl ModelHandle {
 
     /// Waits for room instead of replacing; for replays, where every frame counts. Blocks.
     pub fn submit_wait(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit_wait(frame);
-        self.stats.queued(length);
-        outcome
+        self.queue.submit_wait(frame, |length| self.stats.queued(length))
+    }
+
+    /// The way in for requests over the protocol.
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     pub fn stats(&self) -> &Arc<ModelStats> {
@@ -128,8 +135,16 @@ impl Drop for Task {
 impl Task {
     fn run(&mut self) {
         let mut batch = Vec::with_capacity(self.manner.max_batch);
-        while let Some(left) = self.handle.queue.take(self.manner.max_batch, &mut batch) {
-            self.handle.stats.queued(left);
+        loop {
+            let note = |length| self.handle.stats.queued(length);
+            match self.handle.queue.take(self.manner.max_batch, &mut batch, note) {
+                None => return,
+                Some(Next::Frames) => {}
+                Some(Next::Request(job)) => {
+                    self.handle.service.answer(self.session.engine(), job);
+                    continue;
+                }
+            }
             let (verdicts, error) = match self.infer(&batch) {
                 Ok(done) => done,
                 Err(error) => {

@@ -7,6 +7,7 @@ mod alert;
 mod modbus;
 mod mqtt;
 mod predict;
+mod service;
 mod store;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::modbus::{
 };
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
+pub use self::service::ServiceSettings;
 pub use self::store::StoreSettings;
 
 /// A whole configuration file.
@@ -42,6 +44,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub runtime: RuntimeSettings,
     pub http: HttpSettings,
+    pub service: ServiceSettings,
     pub limits: Limits,
     pub log: LogSettings,
 }
