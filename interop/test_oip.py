@@ -3,6 +3,9 @@
 import gzip
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -277,6 +280,43 @@ def test_models_come_and_go_beside_each_other(client, models):
     refused(404, "unknown model", client.infer, "sums", two)
     (models / "sums/10/model.onnx").write_bytes(b"spoilt")
     refused(400, "is not the file that the card means", client.load_model, "sums")
+
+
+def command(*arguments):
+    return subprocess.run([os.environ["ANDON_BIN"], "model", *map(str, arguments)],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_line_lists_checks_and_adds(andon, client, models, tmp_path):
+    def states():
+        done = command("list", "--config", andon.config, "--url", f"http://{andon.http}", "--json")
+        assert done.returncode == 0, done.stderr
+        return {(row["name"], row["version"]): row for row in json.loads(done.stdout)}
+
+    client.load_model("sums")
+    told = states()
+    assert told["conv", "1.0.0"]["state"] == "predicting" and told["conv", "1.0.0"]["device"] == "cpu"
+    assert told["sums", "1"]["state"] == "loaded" and told["same-fp32", "1"]["state"] == "stored"
+
+    fresh = tmp_path / "incoming" / "conv" / "1.1.0"
+    shutil.copytree(models / "conv/1.0.0", fresh)
+    card = fresh / "model.toml"
+    card.write_text(card.read_text().replace('version = "1.0.0"', 'version = "1.1.0"', 1))
+    good = (fresh / "golden.json").read_text()
+    (fresh / "golden.json").write_text(good.replace("0.", "9.", 1))
+    done = command("add", fresh, "--config", andon.config)
+    assert done.returncode == 1 and "this is not the model" in done.stderr, done
+    assert not (models / "conv/1.1.0").exists()
+    (fresh / "golden.json").write_text(good)
+    done = command("check", fresh, "--config", andon.config)
+    assert done.returncode == 0 and "conv 1.1.0 is good" in done.stdout, done
+    done = command("add", fresh, "--config", andon.config)
+    assert done.returncode == 0, done
+    assert states()["conv", "1.1.0"]["state"] == "offered", "and not taken"
+    assert client.get_model_metadata("conv")["versions"] == ["1.0.0"]
+    done = command("add", fresh, "--config", andon.config)
+    assert done.returncode == 1 and "is there already" in done.stderr, done
+    assert sorted(file.name for file in (models / "conv").iterdir()) == ["1.0.0", "1.1.0"]
 
 
 def test_many_load_and_ask_at_once(andon, client):

@@ -137,6 +137,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         registry: Arc::clone(&registry),
         store: store.clone(),
         overview: overview.clone(),
+        shelf: Arc::clone(&shelf),
         orders,
         stopping: stages.token(Phase::Source),
     };

@@ -78,6 +78,21 @@ async fn requests_wait_behind_frames_within_their_bound_and_deadline() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_model_gives_requests_up_and_answers_its_frames() {
+    let (worker, mut verdicts, values) = start(1);
+    let service = worker.handle().service().clone();
+    let waiting = tokio::spawn(async move { service.call(call(values)).await });
+    tokio::task::yield_now().await;
+    drop(worker);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Stopped), "{error}");
+    for _ in 0..3 {
+        verdicts.recv().await.unwrap();
+    }
+    assert!(verdicts.recv().await.is_none());
+}
+
+#[tokio::test]
 async fn a_request_that_does_not_fit_leaves_the_model_as_it_is() {
     let (worker, mut verdicts, values) = start(16);
     let service = worker.handle().service().clone();

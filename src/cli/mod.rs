@@ -10,6 +10,7 @@ mod demo;
 mod evaluate;
 mod look;
 mod modbus;
+mod model;
 mod run;
 
 use std::path::PathBuf;
@@ -46,6 +47,9 @@ enum Command {
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// The models of the box: list them, check a package, add one.
+    #[command(subcommand)]
+    Model(model::Command),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
         Command::Modbus(command) => modbus::main(&command),
+        Command::Model(command) => model::main(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };

@@ -118,9 +118,15 @@ impl Queue {
         Some(Next::Frames)
     }
 
-    /// What waits is still taken; nothing more comes in.
+    /// Frames that wait are still taken, and nothing more comes in. Requests are given up: the
+    /// daemon's end does not wait for them.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        let given_up = {
+            let mut inner = self.lock();
+            inner.closed = true;
+            std::mem::take(&mut inner.requests)
+        };
+        drop(given_up);
         self.filled.notify_all();
         self.drained.notify_all();
     }

@@ -92,7 +92,7 @@ impl Service {
         Ok(service)
     }
 
-    /// What waits is still answered; nothing more comes in.
+    /// What waits is given up, and nothing more comes in.
     pub fn close(&self) {
         self.queue.close();
     }
@@ -172,6 +172,10 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
     fn add(&self, took: Duration) {
         self.count.fetch_add(1, Relaxed);
         self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);

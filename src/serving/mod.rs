@@ -10,4 +10,4 @@ mod shelf;
 mod tell;
 
 pub use self::routes::router;
-pub use self::shelf::Shelf;
+pub use self::shelf::{Place, Row, Shelf};

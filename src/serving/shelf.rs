@@ -21,6 +21,27 @@ struct Inner {
     loading: BTreeSet<String>,
 }
 
+/// One version of one model.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub name: String,
+    pub version: String,
+    pub place: Place,
+    /// Present where it is loaded.
+    pub service: Option<Service>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Predictions use it.
+    Predicting,
+    /// Loaded for requests alone.
+    Loaded,
+    /// Above the version that predicts.
+    Offered,
+    Stored,
+}
+
 #[derive(Clone, Debug)]
 struct Held {
     service: Service,
@@ -71,6 +92,29 @@ impl Shelf {
 
     pub(super) fn all(&self) -> Vec<Service> {
         self.lock().models.values().flatten().map(|held| held.service.clone()).collect()
+    }
+
+    /// Every version that is loaded or lies in the repository. Reads the disk.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, version) in model::index(&self.runtime.models) {
+            versions.entry(name).or_default().push(version);
+        }
+        let inner = self.lock();
+        for (name, held) in &inner.models {
+            let versions = versions.entry(name.clone()).or_default();
+            for Held { service, .. } in held {
+                if !versions.contains(&service.identity.version) {
+                    versions.push(service.identity.version.clone());
+                }
+            }
+            versions.sort_by(|a, b| compare_versions(a, b));
+        }
+        let row = |(name, versions): (String, Vec<String>)| {
+            let held = inner.models.get(&name).map_or(&[][..], Vec::as_slice);
+            versions.into_iter().map(|version| row(held, name.clone(), version)).collect::<Vec<_>>()
+        };
+        versions.into_iter().flat_map(row).collect()
     }
 
     /// What lies in the repository: name, version, whether it is loaded.
@@ -174,6 +218,23 @@ impl Inner {
     fn unbound(&self) -> usize {
         self.models.values().flatten().filter(|held| !held.bound).count()
     }
+}
+
+fn row(held: &[Held], name: String, version: String) -> Row {
+    let own = held.iter().find(|held| held.service.identity.version == version);
+    let predicts = held.iter().rfind(|held| held.bound);
+    let place = match own {
+        Some(own) if own.bound => Place::Predicting,
+        Some(_) => Place::Loaded,
+        None if predicts.is_some_and(|predicts| {
+            compare_versions(&version, &predicts.service.identity.version).is_gt()
+        }) =>
+        {
+            Place::Offered
+        }
+        None => Place::Stored,
+    };
+    Row { name, version, place, service: own.map(|own| own.service.clone()) }
 }
 
 /// A load under way; however it ends, another may begin.
