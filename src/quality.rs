@@ -87,6 +87,13 @@ impl Inspector {
         }
     }
 
+    /// Other settings from now on; what is remembered of each tag stays. Attach every known tag
+    /// anew after it.
+    pub fn retune(&mut self, settings: Vec<TagSettings>) {
+        self.settings = Self::new(settings, self.future).settings;
+        self.tracks.iter_mut().for_each(|track| track.rule = NO_RULE);
+    }
+
     /// A tag has become known: the last settings that match it hold.
     pub fn attach(&mut self, tag: TagId, asset_name: &str, tag_name: &str) {
         let matches = |(asset, name, _): &(NamePattern, NamePattern, Plausible)| {

@@ -11,17 +11,23 @@ const LAYERS: &[&[&str]] = &[
         "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame", "oip",
         "quality", "window",
     ],
+    &["tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",
         "board",
+        "certificates",
         "cli",
         "deliver",
+        "fuzzing",
         "demo",
         "lifecycle",
         "live",
         "pipeline",
+        "plan",
         "rehearsal",
+        "reload",
+        "replay",
         "serving",
         "sources",
         "stages",
@@ -30,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
         "watch",
     ],
 ];
-const ADAPTERS: usize = 2;
+const ADAPTERS: usize = 3;
 
 #[test]
 fn imports_go_strictly_downward() {

@@ -1,205 +1,210 @@
-//! One graph in ONNX Runtime: opened on the first device that will have it, and run with the
-//! tensors that a request brings.
+//! A model at work, without a thread: frames to verdicts. The worker drives one in its thread,
+//! a replay in the order of its frames.
 
-use ort::ep;
-use ort::logging::LogLevel;
-use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
-use ort::session::{OutputSelector, RunOptions, SessionInputValue};
-use ort::value::{DynValue, Outlet, Tensor as OrtTensor, TensorElementType, ValueType};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::assignment;
-use super::card::SessionSettings;
-use super::runtime::Runtime;
-use super::session::{RunError, SessionError};
-use crate::oip::{Data, DataType, Signature, Tensor, TensorSpec};
+use tokio::time::Instant;
 
-pub(super) struct Engine {
-    pub(super) inner: ort::session::Session,
-    /// `cpu`, or `cuda+cpu` when some nodes fell back: as the runtime assigned them.
-    pub(super) device: String,
+use super::answer::Answer;
+use super::card::OutputKind;
+use super::device::OnDevice;
+use super::session::{RunError, Session};
+use super::stats::ModelStats;
+use crate::asset::AssetId;
+use crate::explain::{self, Shapley};
+use crate::frame::{Frame, FrameSpec};
+use crate::verdict::{
+    Contribution, Explained, Explanation, ModelIdentity, PredictionId, Subject, Verdict,
+};
+
+/// Frames wait no longer than so many questions take.
+const QUESTIONS_AT_ONCE: usize = 16;
+
+/// How a model is run.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    pub(super) kind: OutputKind,
+    pub(super) max_batch: usize,
+    pub(super) deadline: Duration,
+}
+
+pub struct Engine {
+    session: Session,
+    manner: Manner,
+    stats: Arc<ModelStats>,
+    items: Vec<f32>,
+    numbers: Vec<f64>,
+    background: Arc<[Vec<f32>]>,
 }
 
 impl Engine {
-    pub(super) fn open(
-        runtime: &Runtime,
-        settings: &SessionSettings,
-        devices: &[String],
-        onnx: &[u8],
-    ) -> Result<Self, SessionError> {
-        open(runtime, settings, devices, onnx).map(|(inner, device)| Self { inner, device })
+    pub(super) fn new(
+        session: Session,
+        identity: Arc<ModelIdentity>,
+        manner: Manner,
+        background: Arc<[Vec<f32>]>,
+    ) -> Self {
+        let stats = Arc::new(ModelStats::new(identity));
+        Self { session, manner, stats, items: Vec::new(), numbers: Vec::new(), background }
     }
 
-    pub(super) fn signature(&self, max_batch: usize) -> Signature {
-        Signature {
-            inputs: self.inner.inputs().iter().map(spec).collect(),
-            outputs: self.inner.outputs().iter().map(spec).collect(),
-            max_batch,
-        }
+    pub fn stats(&self) -> &Arc<ModelStats> {
+        &self.stats
     }
 
-    /// Runs the graph on tensors that fit its signature; gives `outputs` in their order.
-    pub(super) fn serve(
-        &mut self,
-        inputs: Vec<Tensor>,
-        outputs: &[String],
-    ) -> Result<Vec<Tensor>, RunError> {
-        let selector =
-            outputs.iter().fold(OutputSelector::no_default(), |selector, name| selector.with(name));
-        let options = RunOptions::new()?.with_outputs(selector);
-        let mut values: Vec<(String, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
-        for Tensor { name, shape, data } in inputs {
-            values.push((name, value(shape, data)?.into()));
-        }
-        let done = self.inner.run_with_options(values, &options)?;
-        let read = |name: &String| {
-            let out = done.get(name).ok_or_else(|| RunError(format!("`{name}` did not come out")));
-            tensor(name, out?)
-        };
-        outputs.iter().map(read).collect()
+    /// The graph itself, for requests that bring their own tensors.
+    pub(super) fn graph(&mut self) -> &mut OnDevice {
+        self.session.graph()
     }
-}
 
-fn spec(outlet: &Outlet) -> TensorSpec {
-    let (kind, shape) = match outlet.dtype() {
-        ValueType::Tensor { ty, shape, .. } => (kind(*ty), shape.to_vec()),
-        _ => (None, Vec::new()),
-    };
-    TensorSpec { name: outlet.name().into(), kind, shape }
-}
+    pub fn max_batch(&self) -> usize {
+        self.manner.max_batch
+    }
 
-fn kind(element: TensorElementType) -> Option<DataType> {
-    Some(match element {
-        TensorElementType::Bool => DataType::Bool,
-        TensorElementType::Uint8 => DataType::Uint8,
-        TensorElementType::Uint16 => DataType::Uint16,
-        TensorElementType::Uint32 => DataType::Uint32,
-        TensorElementType::Uint64 => DataType::Uint64,
-        TensorElementType::Int8 => DataType::Int8,
-        TensorElementType::Int16 => DataType::Int16,
-        TensorElementType::Int32 => DataType::Int32,
-        TensorElementType::Int64 => DataType::Int64,
-        TensorElementType::Float32 => DataType::Fp32,
-        TensorElementType::Float64 => DataType::Fp64,
-        TensorElementType::String => DataType::Bytes,
-        _ => return None,
-    })
-}
-
-fn value(shape: Vec<usize>, data: Data) -> Result<DynValue, RunError> {
-    Ok(match data {
-        Data::Bool(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Uint8(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Uint16(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Uint32(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Uint64(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Int8(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Int16(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Int32(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Int64(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Fp32(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Fp64(elements) => OrtTensor::from_array((shape, elements))?.into_dyn(),
-        Data::Bytes(elements) => {
-            OrtTensor::from_string_array((shape, elements.as_slice()))?.into_dyn()
+    /// The verdicts, and the last thing that was wrong with an answer.
+    pub fn infer(&mut self, batch: &[Frame]) -> Result<(Vec<Verdict>, Option<String>), RunError> {
+        self.items.clear();
+        batch.iter().for_each(|frame| self.items.extend_from_slice(&frame.values));
+        let started = Instant::now();
+        let width = self.session.run(&self.items, &mut self.numbers)?;
+        let took = started.elapsed();
+        self.stats.ran(batch.len(), took);
+        if took > self.manner.deadline {
+            self.stats.late();
+            tracing::debug!(?took, frames = batch.len(), "a batch ran past its deadline");
         }
-    })
-}
-
-fn tensor(name: &str, value: &DynValue) -> Result<Tensor, RunError> {
-    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
-        return Err(RunError(format!("`{name}` came out as no tensor")));
-    };
-    let kind = kind(*ty).ok_or_else(|| RunError(format!("`{name}` came out as {ty}")))?;
-    let data = match kind {
-        DataType::Bool => Data::Bool(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Uint8 => Data::Uint8(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Uint16 => Data::Uint16(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Uint32 => Data::Uint32(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Uint64 => Data::Uint64(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Int8 => Data::Int8(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Int16 => Data::Int16(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Int32 => Data::Int32(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Int64 => Data::Int64(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Fp32 => Data::Fp32(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Fp64 => Data::Fp64(value.try_extract_tensor()?.1.to_vec()),
-        DataType::Bytes => Data::Bytes(value.try_extract_strings()?.1),
-    };
-    let shape = shape
-        .iter()
-        .map(|dim| usize::try_from(*dim).map_err(|_| RunError(format!("`{name}` has no size"))))
-        .collect::<Result<_, _>>()?;
-    Ok(Tensor { name: name.into(), shape, data })
-}
-
-/// Opens the model on the first device of the chain that works; says which providers took nodes.
-fn open(
-    runtime: &Runtime,
-    settings: &SessionSettings,
-    devices: &[String],
-    onnx: &[u8],
-) -> Result<(ort::session::Session, String), SessionError> {
-    let mut reasons = Vec::new();
-    let chain = if settings.strict { &devices[..devices.len().min(1)] } else { devices };
-    for device in chain {
-        let opened = builder(runtime, settings, device)
-            .and_then(|mut builder| builder.commit_from_memory(onnx));
-        match opened {
-            Ok(session) => {
-                let used = used(&session, device);
-                if !reasons.is_empty() {
-                    tracing::warn!(
-                        device = used,
-                        reasons = reasons.join("; "),
-                        "the model fell back to a later device of its chain"
-                    );
+        let mut verdicts = Vec::with_capacity(batch.len());
+        let mut wrong = None;
+        let numbers = std::mem::take(&mut self.numbers);
+        for (frame, row) in batch.iter().zip(numbers.chunks(width)) {
+            match self.session.judge().answer(row, &frame.values) {
+                Ok(answer) => verdicts.push(self.verdict(frame, answer, row)),
+                Err(error) => {
+                    self.stats.unhealthy();
+                    wrong = Some(error.to_string());
                 }
-                return Ok((session, used));
             }
-            Err(error) => reasons.push(format!("{device}: {error}")),
+        }
+        self.numbers = numbers;
+        Ok((verdicts, wrong))
+    }
+
+    fn verdict(&self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
+        let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
+        let (mut contributions, mut subject) = (Vec::new(), None);
+        if let Some(threshold) = threshold {
+            if self.manner.kind == OutputKind::Reconstruction {
+                self.stats.explained();
+                let errors = explain::error_by_tag(&frame.spec, &frame.values, row);
+                contributions = explain::contributions(
+                    &frame.spec,
+                    &frame.latest,
+                    &errors,
+                    threshold.direction,
+                );
+            } else {
+                let (values, latest) = (frame.values.clone(), frame.latest.clone());
+                subject = Some(Arc::new(Subject { values, latest }));
+            }
+        }
+        Verdict {
+            prediction: frame.prediction,
+            asset: frame.asset,
+            evidence: frame.evidence,
+            score: answer.score,
+            label: answer.label,
+            contributions,
+            subject,
+            model: Some(Arc::clone(&self.stats.identity)),
+            arrived: frame.arrived,
         }
     }
-    Err(SessionError::NoDevice(reasons))
-}
 
-fn builder(
-    runtime: &Runtime,
-    settings: &SessionSettings,
-    device: &str,
-) -> ort::Result<SessionBuilder> {
-    let provider = match device {
-        "tensorrt" => Some(ep::TensorRT::default().build()),
-        "cuda" => Some(ep::CUDA::default().build()),
-        "openvino" => Some(ep::OpenVINO::default().build()),
-        _ => None,
-    };
-    let mut builder = ort::session::Session::builder(&runtime.environment)?
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?
-        .with_log_level(LogLevel::Warning)?
-        .with_intra_threads(settings.threads)?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        .with_memory_pattern(false)?
-        .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
-    if settings.strict && provider.is_some() {
-        builder = builder.with_disable_cpu_fallback()?;
+    /// The runtime alone: whole items in, numbers out. Gives how many numbers an item has.
+    pub fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+        self.session.run(items, out)
     }
-    // Without an arena the runtime keeps nothing between batches; small models lose no time by it.
-    let cpu = ep::CPU::default().with_arena_allocator(false).build().error_on_failure();
-    let providers: Vec<_> =
-        provider.map(|p| p.error_on_failure()).into_iter().chain([cpu]).collect();
-    Ok(builder.with_execution_providers(providers)?)
-}
 
-fn used(session: &ort::session::Session, asked: &str) -> String {
-    let providers = assignment::providers(session);
-    if providers.is_empty() {
-        return asked.to_owned();
+    /// Works out an explanation to its end.
+    pub fn explain(&mut self, inquiry: Inquiry) -> Explained {
+        let mut study = self.study(inquiry);
+        while !self.pursue(&mut study) {}
+        study.conclude()
     }
-    let names: Vec<_> = providers.iter().map(|(provider, _)| device_name(provider)).collect();
-    names.join("+")
+
+    pub(super) fn study(&self, inquiry: Inquiry) -> Study {
+        self.stats.explained();
+        let values = inquiry.subject.values.clone();
+        let background = Arc::clone(&self.background);
+        let shapley = Shapley::new(&inquiry.spec, values, background, &inquiry.alert_id);
+        Study { inquiry, shapley }
+    }
+
+    /// Asks the model the next few questions; true when there are no more.
+    pub(super) fn pursue(&mut self, study: &mut Study) -> bool {
+        self.items.clear();
+        let asked =
+            study.shapley.ask(self.manner.max_batch.min(QUESTIONS_AT_ONCE), &mut self.items);
+        let answers = match self.session.run(&self.items, &mut self.numbers) {
+            Ok(width) => {
+                let items = self.items.chunks(self.session.item_len());
+                let rows = self.numbers.chunks(width).zip(items);
+                let score = |(row, item): (&[f64], &[f32])| {
+                    self.session.judge().answer(row, item).map_or(f64::NAN, |answer| answer.score)
+                };
+                rows.map(score).collect()
+            }
+            Err(error) => {
+                tracing::debug!(%error, "An alert cannot be explained.");
+                vec![f64::NAN; asked]
+            }
+        };
+        let failed = answers.iter().any(|score| score.is_nan());
+        study.shapley.answer(&answers);
+        failed || study.shapley.is_done()
+    }
 }
 
-fn device_name(provider: &str) -> String {
-    let short = provider.strip_suffix("ExecutionProvider").unwrap_or(provider);
-    short.to_ascii_lowercase()
+/// An alert whose reasons are wanted.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    pub prediction: PredictionId,
+    pub asset: AssetId,
+    pub alert_id: String,
+    pub subject: Arc<Subject>,
+    pub spec: Arc<FrameSpec>,
+}
+
+/// An explanation under way.
+#[derive(Debug)]
+pub(super) struct Study {
+    inquiry: Inquiry,
+    shapley: Shapley,
+}
+
+impl Study {
+    /// What is known by now.
+    pub(super) fn conclude(self) -> Explained {
+        let Self { inquiry, shapley } = self;
+        let pushes = shapley.pushes();
+        let how = match pushes {
+            Some(_) if shapley.is_exact() => Explanation::Exact,
+            Some(_) => Explanation::Sampled,
+            None if shapley.has_failed() => Explanation::Failed,
+            None => Explanation::Late,
+        };
+        let direction = inquiry.spec.explain_from.map(|from| from.direction).unwrap_or_default();
+        let contributions = pushes.map_or_else(Vec::new, |pushes| {
+            explain::contributions(&inquiry.spec, &inquiry.subject.latest, &pushes, direction)
+        });
+        inquiry.answered(how, contributions)
+    }
+}
+
+impl Inquiry {
+    pub fn answered(self, how: Explanation, contributions: Vec<Contribution>) -> Explained {
+        let Self { prediction, asset, alert_id, .. } = self;
+        Explained { prediction, asset, alert_id, how, contributions }
+    }
 }

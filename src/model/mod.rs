@@ -5,7 +5,9 @@
 
 mod answer;
 mod assignment;
+mod background;
 mod card;
+mod device;
 mod engine;
 mod external;
 mod golden;
@@ -23,7 +25,12 @@ mod telemetry;
 mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
+pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
+pub use self::engine::{Engine, Inquiry};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::external::outside_file;
+pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
 pub use self::open::open;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::card::{CardError, SessionSettings};
-use super::engine::Engine;
+use super::device::OnDevice;
 use super::load::{LoadError, start};
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::Runtime;
@@ -39,12 +39,12 @@ struct ServiceCard {
 pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<LoadError>> {
     let of = |error| LoadError::Repository { reference: reference.to_owned(), error };
     let folder = repository::find(&settings.models, reference).map_err(|error| vec![of(error)])?;
-    let (engine, identity, max_batch) = match service_card(&folder).map_err(|e| vec![of(e)])? {
+    let (graph, identity, max_batch) = match service_card(&folder).map_err(|e| vec![of(e)])? {
         Some(card) => {
             let onnx = repository::read_service(&folder, &card.name, &card.version, &card.sha256)
                 .map_err(|errors| errors.into_iter().map(of).collect::<Vec<_>>())?;
             let runtime = runtime(settings)?;
-            let engine = Engine::open(&runtime, &card.runtime, &card.runtime.devices, &onnx)
+            let graph = OnDevice::open(&runtime, &card.runtime, &card.runtime.devices, &onnx)
                 .map_err(|error: SessionError| {
                     vec![LoadError::Session { model: folder.clone(), error }]
                 })?;
@@ -52,9 +52,9 @@ pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<
                 name: card.name,
                 version: card.version,
                 sha256: card.sha256.to_ascii_lowercase(),
-                device: engine.device.clone(),
+                device: graph.device.clone(),
             };
-            (engine, Arc::new(identity), card.runtime.max_batch)
+            (graph, Arc::new(identity), card.runtime.max_batch)
         }
         None => {
             let package = Package::read(&folder)
@@ -62,10 +62,10 @@ pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<
             let model = start(&runtime(settings)?, &package, None)?;
             let max_batch = model.card.runtime.max_batch;
             let identity = Arc::clone(&model.identity);
-            (model.into_engine(), identity, max_batch)
+            (model.into_graph(), identity, max_batch)
         }
     };
-    Service::spawn(engine, identity, max_batch)
+    Service::spawn(graph, identity, max_batch)
         .map_err(|error| vec![of(RepositoryError::Unreadable { path: folder, error })])
 }
 

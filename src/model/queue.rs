@@ -4,6 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
+use super::engine::Inquiry;
 use super::service::Job;
 use crate::frame::Frame;
 
@@ -11,12 +14,8 @@ use crate::frame::Frame;
 /// an asset and prediction.
 pub(super) const QUEUE_FRAMES: usize = 256;
 
-/// What the model's thread does next.
-pub(super) enum Next {
-    /// They are in the batch.
-    Frames,
-    Request(Job),
-}
+/// Alerts that wait for their explanation; in a storm of them the others go without.
+const INQUIRIES: usize = 64;
 
 /// What became of a frame.
 #[must_use = "a frame that is given up is counted"]
@@ -39,8 +38,21 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     frames: VecDeque<Frame>,
+    inquiries: VecDeque<(Inquiry, Instant)>,
     requests: VecDeque<Job>,
     closed: bool,
+}
+
+/// What the worker is to do next.
+pub(super) enum Work {
+    /// They are in the batch.
+    Frames,
+    /// No frame waits: an alert may be explained, which was asked for then.
+    Inquiry(Inquiry, Instant),
+    /// No frame waits, and what the worker has begun goes on.
+    GoOn,
+    /// Nothing of the daemon's own waits.
+    Request(Job),
 }
 
 impl Queue {
@@ -93,29 +105,49 @@ impl Queue {
         self.lock().closed
     }
 
-    /// Moves up to `most` frames into `batch`, oldest first, or takes one request where no frame
-    /// waits; waits for either. Nothing when the queue is closed and empty.
+    /// Asks for an explanation, which comes after all frames. Gives it back when too many wait.
+    pub(super) fn inquire(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
+        let mut inner = self.lock();
+        if inner.closed || inner.inquiries.len() >= INQUIRIES {
+            return Err(inquiry);
+        }
+        inner.inquiries.push_back((inquiry, Instant::now()));
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Moves up to `most` frames into `batch`, oldest first. Waits for work unless the worker is
+    /// `busy`. Nothing when the queue is closed and empty, and the worker is not busy.
     pub(super) fn take(
         &self,
         most: usize,
         batch: &mut Vec<Frame>,
+        busy: bool,
         note: impl Fn(usize),
-    ) -> Option<Next> {
+    ) -> Option<Work> {
         let mut inner = self.lock();
-        while inner.frames.is_empty() {
+        loop {
+            if !inner.frames.is_empty() {
+                let count = most.min(inner.frames.len());
+                batch.extend(inner.frames.drain(..count));
+                self.drained.notify_all();
+                note(inner.frames.len());
+                return Some(Work::Frames);
+            }
+            if busy {
+                return Some(Work::GoOn);
+            }
+            if let Some((inquiry, asked)) = inner.inquiries.pop_front() {
+                return Some(Work::Inquiry(inquiry, asked));
+            }
             if let Some(job) = inner.requests.pop_front() {
-                return Some(Next::Request(job));
+                return Some(Work::Request(job));
             }
             if inner.closed {
                 return None;
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        let count = most.min(inner.frames.len());
-        batch.extend(inner.frames.drain(..count));
-        self.drained.notify_all();
-        note(inner.frames.len());
-        Some(Next::Frames)
     }
 
     /// Frames that wait are still taken, and nothing more comes in. Requests are given up: the

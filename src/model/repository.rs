@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, CardError};
 use super::external;
+use super::golden::{self, GoldenError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -56,6 +57,11 @@ impl Package {
 
     pub fn golden_file(&self) -> PathBuf {
         self.folder.join(&self.card.reference.golden)
+    }
+
+    /// What goes into the model in its golden pairs, item after item of `item_len` numbers.
+    pub fn golden_inputs(&self, item_len: usize) -> Result<Vec<f32>, GoldenError> {
+        golden::inputs(&self.golden_file(), item_len)
     }
 
     /// Reads the model in `folder`; every problem of the card at once.

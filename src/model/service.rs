@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::engine::Engine;
-use super::queue::{Next, Queue};
+use super::device::OnDevice;
+use super::queue::{Queue, Work};
 use super::session::RunError;
 use crate::oip::{Invalid, Signature, Tensor};
 use crate::time::Timestamp;
@@ -76,17 +76,17 @@ impl Service {
 
     /// A thread for a graph that only answers requests. It ends with [`Service::close`].
     pub(super) fn spawn(
-        mut engine: Engine,
+        mut graph: OnDevice,
         identity: Arc<ModelIdentity>,
         max_batch: usize,
     ) -> std::io::Result<Self> {
-        let signature = engine.signature(max_batch);
+        let signature = graph.signature(max_batch);
         let service = Self::new(Arc::default(), identity, signature);
         let own = service.clone();
         std::thread::Builder::new().name("andon-service".into()).spawn(move || {
             let _closes_when_this_ends = Closing(&own.queue);
-            while let Some(Next::Request(job)) = own.queue.take(0, &mut Vec::new(), |_| ()) {
-                own.answer(&mut engine, job);
+            while let Some(Work::Request(job)) = own.queue.take(0, &mut Vec::new(), false, |_| ()) {
+                own.answer(&mut graph, job);
             }
         })?;
         Ok(service)
@@ -136,7 +136,7 @@ impl Service {
     }
 
     /// On the model's thread. A request that nobody waits for any more is not run.
-    pub(super) fn answer(&self, engine: &mut Engine, job: Job) {
+    pub(super) fn answer(&self, graph: &mut OnDevice, job: Job) {
         let Job { inputs, outputs, arrived, deadline, reply } = job;
         let started = Instant::now();
         if started >= deadline || reply.is_closed() {
@@ -144,7 +144,7 @@ impl Service {
         }
         self.stats.queued.add(started - arrived);
         let items = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
-        let answer = engine.serve(inputs, &outputs);
+        let answer = graph.serve(inputs, &outputs);
         if answer.is_ok() {
             self.stats.ran.add(started.elapsed());
             self.stats.items.fetch_add(items as u64, Relaxed);

@@ -5,7 +5,7 @@ use ort::value::{DynMapValueType, DynSequenceValueType, TensorRef};
 
 use super::answer::Judge;
 use super::card::Card;
-use super::engine::Engine;
+use super::device::OnDevice;
 use super::graph::{self, ClaimError, Read, Wiring};
 use super::runtime::Runtime;
 use crate::frame::FrameSpec;
@@ -32,7 +32,7 @@ impl From<ort::Error> for RunError {
 
 /// A loaded model that agrees with its card.
 pub struct Session {
-    engine: Engine,
+    graph: OnDevice,
     options: RunOptions<HasSelectedOutputs>,
     wiring: Wiring,
     judge: Judge,
@@ -50,15 +50,15 @@ impl Session {
         devices: &[String],
         onnx: &[u8],
     ) -> Result<Self, SessionError> {
-        let engine = Engine::open(runtime, &card.runtime, devices, onnx)?;
-        let wiring = graph::check(card, spec, engine.inner.inputs(), engine.inner.outputs())
+        let graph = OnDevice::open(runtime, &card.runtime, devices, onnx)?;
+        let wiring = graph::check(card, spec, graph.inner.inputs(), graph.inner.outputs())
             .map_err(SessionError::Claims)?;
         let output = card.output.tensor.clone();
         let options = RunOptions::new()
             .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
             .with_outputs(OutputSelector::no_default().with(&output));
         Ok(Self {
-            engine,
+            graph,
             options,
             judge: Judge::new(&card.output),
             output,
@@ -74,15 +74,15 @@ impl Session {
     }
 
     pub fn device(&self) -> &str {
-        &self.engine.device
+        &self.graph.device
     }
 
-    pub(super) fn into_engine(self) -> Engine {
-        self.engine
+    pub(super) fn into_graph(self) -> OnDevice {
+        self.graph
     }
 
-    pub(super) fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
+    pub(super) fn graph(&mut self) -> &mut OnDevice {
+        &mut self.graph
     }
 
     /// Numbers that one item takes.
@@ -125,10 +125,10 @@ impl Session {
             self.doubles.clear();
             self.doubles.extend(items.iter().map(|value| f64::from(*value)));
             let input = TensorRef::from_array_view((shape, self.doubles.as_slice()))?;
-            self.engine.inner.run_with_options(ort::inputs![input], &self.options)?
+            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
         } else {
             let input = TensorRef::from_array_view((shape, items))?;
-            self.engine.inner.run_with_options(ort::inputs![input], &self.options)?
+            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
         };
         let before = out.len();
         read(&outputs, &self.output, self.wiring.read, &self.judge, out)?;

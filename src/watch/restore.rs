@@ -109,7 +109,7 @@ impl Watch {
     }
 
     /// A rule on a named asset must notice silence even if the asset never speaks.
-    fn expect_named(&mut self, now: Timestamp) {
+    pub(super) fn expect_named(&mut self, now: Timestamp) {
         let expected: Vec<(String, String)> =
             self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
         for (asset, tag) in expected {

@@ -1,18 +1,23 @@
 //! Reasons: how much each tag moved the score.
 //!
-//! The worker asks the model again with one tag at a time at its training mean; this is the
-//! pure part of that. Reconstruction models carry their reasons in their error.
+//! The model is asked again with some of the tags replaced by those of ordinary windows, and the
+//! Shapley values of its answers say what each tag did ([`Shapley`]). Reconstruction models carry
+//! their reasons in their error.
 
+mod shapley;
+
+pub use self::shapley::Shapley;
 use crate::frame::{FrameSpec, Layout};
 use crate::settings::Direction;
 use crate::verdict::Contribution;
 
-/// Appends `values` to `out`, with all that `tag` tells put at the training mean.
-pub fn without_tag(spec: &FrameSpec, values: &[f32], tag: usize, out: &mut Vec<f32>) {
-    let first = out.len();
-    out.extend_from_slice(values);
-    let item = &mut out[first..];
-    for_cells(spec, tag, |cell, column| item[cell] = spec.columns[column].neutral);
+/// A row in which every tag stands at its training mean: the background of a card without one.
+pub fn mean_row(spec: &FrameSpec) -> Vec<f32> {
+    let mut row = vec![0.0; spec.item_len()];
+    for tag in 0..spec.tags.len() {
+        for_cells(spec, tag, |cell, column| row[cell] = spec.columns[column].neutral);
+    }
+    row
 }
 
 /// Each tag's part of a mean squared error; the parts add up to it.
