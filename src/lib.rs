@@ -23,6 +23,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod feature;
 pub mod frame;
+pub mod oip;
 pub mod quality;
 pub mod window;
 
@@ -52,6 +53,7 @@ pub mod plan;
 pub mod rehearsal;
 pub mod reload;
 pub mod replay;
+pub mod serving;
 pub mod sources;
 pub mod stages;
 pub mod status;

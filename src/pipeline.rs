@@ -28,6 +28,7 @@ use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 pub use crate::plan::Plan;
 use crate::reload::{Report, Tuning};
 use crate::sample::Batch;
+use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
 use crate::sources::{Sinks, Sources};
 use crate::stages::{Phase, Stages};
@@ -125,6 +126,11 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
         report: Arc::clone(&overview.config),
     };
+    let shelf = Arc::new(Shelf::new(
+        settings.runtime.clone(),
+        settings.service.clone(),
+        workers.iter().map(|worker| worker.handle().service().clone()),
+    ));
     let watch = WatchParts {
         settings: &settings,
         predictions,
@@ -155,6 +161,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         registry: Arc::clone(&registry),
         store: store.clone(),
         overview: overview.clone(),
+        shelf: Arc::clone(&shelf),
         orders,
         stopping: stages.token(Phase::Source),
     };
@@ -176,7 +183,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     });
     if let Some(listener) = listener {
         let pages = status::pages(&overview);
-        let more = api::router(desk.clone()).merge(board::router(desk));
+        let models = serving::router(shelf, overview.clone());
+        let more = api::router(desk.clone()).merge(board::router(desk)).merge(models);
         stages.spawn(Phase::Service, "http", |token| {
             http::serve(listener, guard, pages, more, token)
         });

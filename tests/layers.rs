@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &[
-        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame",
+        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame", "oip",
         "quality", "window",
     ],
     &["tls"],
@@ -28,6 +28,7 @@ const LAYERS: &[&[&str]] = &[
         "rehearsal",
         "reload",
         "replay",
+        "serving",
         "sources",
         "stages",
         "status",

@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod look;
 mod modbus;
+mod model;
 mod recorded;
 mod replay;
 mod run;
@@ -68,6 +69,9 @@ enum Command {
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// The models of the box: list them, check a package, add one.
+    #[command(subcommand)]
+    Model(model::Command),
     /// Completions for a shell; `andon completions bash > /etc/bash_completion.d/andon`.
     Completions { shell: clap_complete::Shell },
     /// The manual page, for man(1).
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(arguments) => backtest::main(&arguments),
         Command::Bench(command) => bench::main(&command),
         Command::Modbus(command) => modbus::main(&command),
+        Command::Model(command) => model::main(&command),
         Command::Completions { shell } => Ok(shell::completions(shell)),
         Command::Man(manual) => shell::manual(&manual),
         #[cfg(feature = "demo")]

@@ -211,7 +211,7 @@ impl OutputSettings {
 }
 
 impl SessionSettings {
-    fn check(&self, add: &mut impl FnMut(&str, String)) {
+    pub(super) fn check(&self, add: &mut impl FnMut(&str, String)) {
         if let Some(message) = unknown_devices(&self.devices) {
             add("runtime.devices", message);
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::card::OutputKind;
+use super::device::OnDevice;
 use super::session::{RunError, Session};
 use super::stats::ModelStats;
 use crate::asset::AssetId;
@@ -50,6 +51,11 @@ impl Engine {
 
     pub fn stats(&self) -> &Arc<ModelStats> {
         &self.stats
+    }
+
+    /// The graph itself, for requests that bring their own tensors.
+    pub(super) fn graph(&mut self) -> &mut OnDevice {
+        self.session.graph()
     }
 
     pub fn max_batch(&self) -> usize {

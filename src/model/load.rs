@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::device::OnDevice;
 use super::engine::{Engine, Manner};
 use super::golden::{self, GoldenError};
 use super::locate;
@@ -71,6 +72,10 @@ impl LoadedModel {
         };
         Engine::new(self.session, self.identity, manner, self.background)
     }
+
+    pub(super) fn into_graph(self) -> OnDevice {
+        self.session.into_graph()
+    }
 }
 
 /// All predictions of a configuration and the models they share.
@@ -85,6 +90,8 @@ pub enum LoadError {
     Runtime(#[from] RuntimeError),
     #[error("prediction `{prediction}`: {error}")]
     Model { prediction: String, error: RepositoryError },
+    #[error("model `{reference}`: {error}")]
+    Repository { reference: String, error: RepositoryError },
     #[error(transparent)]
     Card(CardError),
     #[error("{}: {error}", model.display())]
@@ -204,7 +211,7 @@ impl Loader<'_> {
     }
 }
 
-fn start(
+pub(super) fn start(
     runtime: &Runtime,
     package: &Package,
     devices: Option<&[String]>,
@@ -226,7 +233,7 @@ fn start(
         name: card.name.clone(),
         version: card.version.clone(),
         sha256: card.sha256.to_ascii_lowercase(),
-        device: session.device.clone(),
+        device: session.device().to_owned(),
     });
     let file = card.reference.background.as_ref().map(|name| package.folder.join(name));
     let background = background::read(file.as_deref(), &spec)

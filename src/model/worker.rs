@@ -1,5 +1,5 @@
 //! One OS thread a model: frames in, verdicts out; in between, and never before a frame, it works
-//! out why an alert was raised.
+//! out why an alert was raised, and answers requests over the protocol.
 //!
 //! Frames that wait together run as one batch. The answers of a batch leave in the order of the
 //! frames. An answer that cannot be believed makes no verdict and is counted.
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::engine::{Engine, Inquiry, Study};
 pub use super::queue::Submitted;
 use super::queue::{Queue, Work};
+use super::service::Service;
 use super::stats::ModelStats;
 use crate::frame::Frame;
 use crate::verdict::{Explained, Verdict};
@@ -33,17 +34,22 @@ pub struct ModelWorker {
 pub struct ModelHandle {
     queue: Arc<Queue>,
     stats: Arc<ModelStats>,
+    service: Service,
 }
 
 impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
     pub(super) fn spawn(
-        engine: Engine,
+        mut engine: Engine,
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<Self> {
         let stats = Arc::clone(engine.stats());
-        let handle = ModelHandle { queue: Arc::new(Queue::default()), stats };
+        let queue = Arc::new(Queue::default());
+        let max_batch = engine.max_batch();
+        let signature = engine.graph().signature(max_batch);
+        let service = Service::new(Arc::clone(&queue), Arc::clone(&stats.identity), signature);
+        let handle = ModelHandle { queue, stats, service };
         let mut task = Task { engine, out, explained, handle: handle.clone() };
         let thread =
             std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
@@ -74,8 +80,7 @@ impl Drop for ModelWorker {
 impl ModelHandle {
     /// Never waits.
     pub fn submit(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit(frame);
-        self.stats.queued(length);
+        let outcome = self.queue.submit(frame, |length| self.stats.queued(length));
         if outcome == Submitted::Replaced {
             self.stats.replaced();
         }
@@ -84,9 +89,12 @@ impl ModelHandle {
 
     /// Waits for room instead of replacing; for replays, where every frame counts. Blocks.
     pub fn submit_wait(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit_wait(frame);
-        self.stats.queued(length);
-        outcome
+        self.queue.submit_wait(frame, |length| self.stats.queued(length))
+    }
+
+    /// The way in for requests over the protocol.
+    pub fn service(&self) -> &Service {
+        &self.service
     }
 
     /// Asks why an alert was raised. The answer comes when no frame waits, or not in time; too
@@ -118,23 +126,23 @@ impl Task {
         let max_batch = self.engine.max_batch();
         let mut batch = Vec::with_capacity(max_batch);
         let mut study: Option<(Study, Instant)> = None;
-        while let Some(work) = self.handle.queue.take(max_batch, &mut batch, study.is_some()) {
+        let (queue, stats) = (Arc::clone(&self.handle.queue), Arc::clone(&self.handle.stats));
+        let note = |length| stats.queued(length);
+        while let Some(work) = queue.take(max_batch, &mut batch, study.is_some(), note) {
             match work {
-                Work::Frames(left) => {
-                    self.handle.stats.queued(left);
+                Work::Frames => {
                     if !self.answer(&batch) {
                         return;
                     }
                     batch.clear();
                 }
                 Work::Inquiry(inquiry, asked) => study = Some((self.engine.study(inquiry), asked)),
+                Work::Request(job) => self.handle.service.answer(self.engine.graph(), job),
                 Work::GoOn => {
                     study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }
             }
         }
-        // Whoever handed in the last frame may have counted it after it was answered.
-        self.handle.stats.queued(0);
     }
 
     /// False when nobody takes the verdicts.

@@ -73,6 +73,7 @@ pub fn applicable(old: &Settings, new: &Settings) -> Settings {
         store: old.store.clone(),
         runtime: old.runtime.clone(),
         http: old.http.clone(),
+        service: old.service.clone(),
         limits: old.limits.clone(),
         log: old.log.clone(),
         publish: old.publish.clone(),

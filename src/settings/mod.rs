@@ -9,6 +9,7 @@ mod modbus;
 mod mqtt;
 mod predict;
 pub mod schema;
+mod service;
 mod store;
 mod tls;
 
@@ -26,6 +27,7 @@ pub use self::modbus::{
 };
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
+pub use self::service::ServiceSettings;
 pub use self::store::StoreSettings;
 pub use self::tls::{Tls, TlsVersion};
 
@@ -46,6 +48,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub runtime: RuntimeSettings,
     pub http: HttpSettings,
+    pub service: ServiceSettings,
     pub limits: Limits,
     pub log: LogSettings,
 }
