@@ -37,10 +37,11 @@ else
 endif
 
 .PHONY: lint
-lint: ## Formatting, clippy, documentation
+lint: ## Formatting, clippy, documentation, the unit's exposure, dependencies, scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	@systemd/exposure.sh
 
 .PHONY: interop
 interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv, chromium-driver)
