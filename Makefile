@@ -9,6 +9,7 @@ export ORT_DYLIB_PATH ?= $(CURDIR)/vendor/onnxruntime/lib/libonnxruntime.so
 
 CARGO_RELEASE := cargo build --release --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+SCRIPTS := tools/fetch-runtime.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .PHONY: help
@@ -37,10 +38,12 @@ else
 endif
 
 .PHONY: lint
-lint: ## Formatting, clippy, documentation
+lint: ## Formatting, clippy, documentation, the unit's exposure, dependencies, scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	@systemd/exposure.sh
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "shellcheck: SKIPPED, it is missing"; fi
 
 .PHONY: interop
 interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv, chromium-driver)
@@ -87,6 +90,18 @@ fuzz: ## Feed every parser with made-up bytes (TARGETS, SECONDS=600 each; needs 
 .PHONY: fuzz-replay
 fuzz-replay: ## Run what the fuzzer has found worth keeping; part of `make test`
 	cargo test --locked --lib fuzzing
+
+.PHONY: deb
+deb: ## Build the Debian package (ARCH=arm64 for another machine's); docs/operations.md
+	@packaging/deb.sh $(ARCH)
+
+.PHONY: deb-test
+deb-test: ## Install, upgrade, remove and purge the package in a clean Debian (needs root, debootstrap)
+	@packaging/test-install.sh $(or $(PACKAGE),$$(ls -t $(TARGET)/deb/andon_*_$$(dpkg --print-architecture).deb | head -n 1))
+
+.PHONY: boot-test
+boot-test: ## Boot the package in a virtual machine: its unit under a real systemd (needs root, debootstrap, qemu)
+	@packaging/test-boot.sh $(or $(PACKAGE),$$(ls -t $(TARGET)/deb/andon_*_amd64.deb | head -n 1))
 
 .venv-train: models/requirements.txt
 	python3 -m venv --clear $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@

@@ -55,7 +55,7 @@ pub struct Sources {
 /// What the configuration says of one source.
 #[derive(Clone, PartialEq)]
 enum Wanted {
-    Mqtt { broker_name: String, broker: Broker, subscriptions: Vec<Subscription> },
+    Mqtt { broker_name: String, broker: Box<Broker>, subscriptions: Vec<Subscription> },
     Modbus(Vec<ModbusDevice>),
 }
 
@@ -219,7 +219,7 @@ impl Sources {
                 let (sender, retunes) = watch::channel(subscriptions.clone());
                 let ingest = Ingest::prepare(IngestParts {
                     broker_name: broker_name.clone(),
-                    broker: broker.clone(),
+                    broker: Broker::clone(broker),
                     subscriptions: subscriptions.clone(),
                     site: settings.site.name.clone(),
                     future: settings.limits.future,
@@ -275,7 +275,7 @@ fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
         let subscriptions: Vec<Subscription> =
             settings.mqtt.iter().filter(|entry| entry.broker == *name).cloned().collect();
         if !subscriptions.is_empty() {
-            let (broker_name, broker) = (name.clone(), broker.clone());
+            let (broker_name, broker) = (name.clone(), Box::new(broker.clone()));
             let link = Wanted::Mqtt { broker_name, broker, subscriptions };
             wanted.push((format!("mqtt:{name}"), link));
         }

@@ -1,6 +1,7 @@
 //! The files that come along are right: the example configuration, the unit, the models.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use andon::settings::Settings;
 use andon::{config, model};
@@ -66,4 +67,23 @@ fn the_unit_runs_what_the_command_line_offers() {
     let store = Settings::default().store.path;
     assert_eq!(store.parent(), Some(Path::new("/var/lib/andon")), "StateDirectory=andon");
     assert!(lines.contains(&"StateDirectory=andon"));
+    let user = lines.iter().find_map(|line| line.strip_prefix("User=")).expect("a user");
+    let file = root().join("packaging/debian/postinst");
+    let made = std::fs::read_to_string(file).expect("the script that makes the user");
+    assert!(made.contains(&format!("getent passwd {user}")), "{made}");
+}
+
+#[test]
+fn the_version_names_the_build_s_inputs() {
+    let said = |flag: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_andon")).arg(flag).output().expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let short = said("-V");
+    assert!(short.starts_with(concat!("andon ", env!("CARGO_PKG_VERSION"), " (")), "{short}");
+    let long = said("--version");
+    assert!(long.starts_with(short.trim_end()), "{long}");
+    for word in ["target:   ", std::env::consts::ARCH, "compiler: rustc ", "features: "] {
+        assert!(long.contains(word), "{word} is missing: {long}");
+    }
 }

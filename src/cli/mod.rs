@@ -20,6 +20,7 @@ mod recorded;
 mod replay;
 mod run;
 mod shell;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 
 /// Watches machines, predicts failures and bad parts on the box, and publishes alerts.
 #[derive(Debug, Parser)]
-#[command(name = "andon", version, max_term_width = 100)]
+#[command(name = "andon", version = version::SHORT, long_version = version::LONG, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
