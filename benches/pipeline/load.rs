@@ -159,6 +159,10 @@ impl Latencies {
 
     fn note(&self, body: &Bytes, now: Instant) -> Option<()> {
         let event: serde_json::Value = serde_json::from_slice(body).ok()?;
+        // Its reasons follow an alert; the alert itself is what is timed.
+        if event["type"] == "io.andon.alert.explained.v1" {
+            return None;
+        }
         let data = &event["data"];
         let asset = data["asset"].as_str()?.strip_prefix("asset-")?.parse().ok()?;
         let end = andon::time::Timestamp::parse_rfc3339(data["window"]["end"].as_str()?)?;
