@@ -69,10 +69,27 @@ powercut: proof-tools ## The same, with the disk put back to what was synced, an
 faults: proof-tools ## Every write, sync, open and truncate fails in turn, with a power cut after each
 	@$(call PROOF,faults)
 
+.PHONY: full
+full: proof-tools ## A partition that is full for SECONDS=20, and then no more
+	@python3 proof/full.py --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
+		--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
+
 .PHONY: proof
 proof: proof-tools ## A short form of crash and powercut, for CI
 	@$(call PROOF,crash) --cycles 50
 	@$(call PROOF,powercut) --cycles 50
+
+FUZZ_TARGETS = $(or $(TARGETS),$(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))))
+
+.PHONY: fuzz
+fuzz: ## Feed every parser with made-up bytes (TARGETS, SECONDS=600 each; needs nightly and cargo-fuzz)
+	@for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(or $(SECONDS),600) -print_final_stats=1 || exit 1; \
+	done
+
+.PHONY: fuzz-replay
+fuzz-replay: ## Run what the fuzzer has found worth keeping; part of `make test`
+	cargo test --locked --lib fuzzing
 
 .PHONY: deb
 deb: ## Build the Debian package (ARCH=arm64 for another machine's); docs/operations.md

@@ -70,7 +70,7 @@ class Broker:
 
 
 class Mosquitto(Broker):
-    def __init__(self, folder):
+    def __init__(self, folder, lines=()):
         super().__init__(free_port())
         config = folder / "mosquitto.conf"
         config.write_text(
@@ -80,7 +80,7 @@ class Mosquitto(Broker):
             "set_tcp_nodelay true\n"
             # The test publishes faster than a plant, and must lose nothing.
             "max_queued_messages 0\n"
-            "max_inflight_messages 0\n"
+            "max_inflight_messages 0\n" + "\n".join(lines)
         )
         self.log = open(folder / "mosquitto.log", "wb")
         self.process = subprocess.Popen(["mosquitto", "-c", str(config)], stdout=self.log, stderr=self.log)
@@ -152,14 +152,15 @@ class Andon:
         self.log = folder / "andon.log"
         self.process = None
 
-    def start(self):
+    def start(self, ready_when="/readyz"):
+        """Ready means connected too; one that shall not be is waited for at `/healthz`."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [os.environ["ANDON_BIN"], "run", "--config", str(self.config)], stdout=log, stderr=log, cwd=ROOT)
 
         def ready():
             assert self.process.poll() is None, f"andon stopped:\n{self.log.read_text()[-4000:]}"
-            return self._get("/readyz") is not None
+            return self._get(ready_when) is not None
 
         wait_for("andon is ready", ready)
         return self

@@ -1,10 +1,24 @@
 //! How each source is doing, written by its adapter and read by status and metrics.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::time::Timestamp;
+
+/// The sources that run now: they come and go with the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Roster(Arc<Mutex<Vec<Arc<SourceHealth>>>>);
+
+impl Roster {
+    pub fn list(&self) -> Vec<Arc<SourceHealth>> {
+        self.0.lock().expect("no code panics while it holds the roster").clone()
+    }
+
+    pub fn replace(&self, sources: Vec<Arc<SourceHealth>>) {
+        *self.0.lock().expect("no code panics while it holds the roster") = sources;
+    }
+}
 
 #[derive(Debug)]
 pub struct SourceHealth {

@@ -23,8 +23,12 @@ pub mod evaluate;
 pub mod explain;
 pub mod feature;
 pub mod frame;
+pub mod oip;
 pub mod quality;
 pub mod window;
+
+// Between: what several adapters need of the world outside.
+pub mod tls;
 
 // Layer 2: adapters to the world outside. They never import one another.
 pub mod config;
@@ -38,11 +42,18 @@ pub mod table;
 // Layer 3: wiring.
 pub mod api;
 pub mod board;
+pub mod certificates;
 pub mod deliver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod live;
 pub mod pipeline;
+pub mod plan;
 pub mod rehearsal;
+pub mod reload;
+pub mod replay;
+pub mod serving;
 pub mod sources;
 pub mod stages;
 pub mod status;

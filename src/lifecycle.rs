@@ -36,6 +36,11 @@ impl Signals {
     }
 }
 
+/// SIGHUP, which would otherwise end the process: it asks for the configuration anew.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
 pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }

@@ -36,9 +36,10 @@ pub struct Score {
     pub label: Option<Arc<str>>,
 }
 
-/// A prediction or a rule, as people know it. Its place in the list is its [`PredictionId`].
+/// A prediction or a rule, as people know it.
 #[derive(Clone, Debug)]
 pub struct Judge {
+    pub id: PredictionId,
     pub name: String,
     pub assets: Vec<NamePattern>,
     /// The plant's names of the tags it reads.
@@ -52,8 +53,8 @@ pub struct Judge {
 
 #[derive(Debug)]
 pub struct Live {
-    pub judges: Vec<Judge>,
-    tags: Vec<(NamePattern, NamePattern, TagSettings)>,
+    judges: Mutex<Arc<[Judge]>>,
+    tags: Mutex<TagPatterns>,
     readings: Mutex<Vec<Option<Reading>>>,
     scores: Mutex<BTreeMap<(AssetId, PredictionId), Score>>,
     alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
@@ -61,19 +62,28 @@ pub struct Live {
 }
 
 impl Live {
-    pub fn new(settings: &Settings, predictions: &[LoadedPrediction]) -> Self {
-        let judges = predictions.iter().map(Judge::from);
-        let tag = |tag: &TagSettings| {
-            (NamePattern::new(&*tag.asset), NamePattern::new(&*tag.name), tag.clone())
-        };
+    /// Without predictions and rules, until [`retune`](Self::retune).
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            judges: judges.chain(settings.rule.iter().map(Judge::from)).collect(),
-            tags: settings.tag.iter().map(tag).collect(),
+            judges: Mutex::new(Arc::default()),
+            tags: Mutex::new(patterns(&settings.tag)),
             readings: Mutex::default(),
             scores: Mutex::default(),
             alerts: Mutex::default(),
             moves: watch::Sender::new(0),
         }
+    }
+
+    /// Other predictions, rules and tags from now on.
+    pub fn retune(&self, judges: Vec<Judge>, tags: &[TagSettings]) {
+        lock(&self.scores).retain(|(_, id), _| judges.iter().any(|judge| judge.id == *id));
+        *lock(&self.judges) = judges.into();
+        *lock(&self.tags) = patterns(tags);
+    }
+
+    /// All predictions and rules.
+    pub fn judges(&self) -> Arc<[Judge]> {
+        Arc::clone(&lock(&self.judges))
     }
 
     /// Samples have been inspected.
@@ -157,17 +167,28 @@ impl Live {
     }
 
     /// What the configuration says of a tag: the last entry that matches.
-    pub fn tag_settings(&self, asset: &str, tag: &str) -> Option<&TagSettings> {
+    pub fn tag_settings(&self, asset: &str, tag: &str) -> Option<TagSettings> {
         let matches = |(assets, tags, _): &&(NamePattern, NamePattern, TagSettings)| {
             assets.matches(asset) && tags.matches(tag)
         };
-        self.tags.iter().rev().find(matches).map(|(.., settings)| settings)
+        let tags = Arc::clone(&lock(&self.tags));
+        tags.iter().rev().find(matches).map(|(.., settings)| settings.clone())
     }
+}
+
+type TagPatterns = Arc<[(NamePattern, NamePattern, TagSettings)]>;
+
+fn patterns(tags: &[TagSettings]) -> TagPatterns {
+    let tag = |tag: &TagSettings| {
+        (NamePattern::new(&*tag.asset), NamePattern::new(&*tag.name), tag.clone())
+    };
+    tags.iter().map(tag).collect()
 }
 
 impl From<&LoadedPrediction> for Judge {
     fn from(prediction: &LoadedPrediction) -> Self {
         Self {
+            id: prediction.id,
             name: prediction.name.clone(),
             assets: prediction.assets.clone(),
             tags: prediction.plant_tags.clone(),
@@ -180,16 +201,17 @@ impl From<&LoadedPrediction> for Judge {
     }
 }
 
-impl From<&Rule> for Judge {
-    fn from(rule: &Rule) -> Self {
-        let below = rule.when == RuleKind::Below;
+impl Judge {
+    pub fn rule(id: PredictionId, rule: &Rule) -> Self {
+        let below = rule.when.is_below();
         Self {
+            id,
             name: rule.name.clone(),
             assets: rule.assets.iter().map(|asset| NamePattern::new(&**asset)).collect(),
             tags: vec![rule.tag.clone()],
             model: None,
             rule: Some(rule.when),
-            raise: rule.limit,
+            raise: rule.limit.or(rule.when.chart_limit()),
             clear: rule.alert.clear,
             direction: if below { Direction::Below } else { Direction::Above },
         }

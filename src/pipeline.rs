@@ -18,35 +18,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alert::wire::Wire;
 use crate::api::{self, Desk};
+use crate::certificates::Certificates;
+use crate::health::Roster;
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
+pub use crate::plan::Plan;
+use crate::reload::{Report, Tuning};
 use crate::sample::Batch;
+use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
-use crate::sources::{self, Sinks, Source};
+use crate::sources::{Sinks, Sources};
 use crate::stages::{Phase, Stages};
 use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
-use crate::verdict::Verdict;
-use crate::watch::{Feeds, Order, Watch, WatchParts};
+use crate::verdict::{Explained, Verdict};
+use crate::watch::{Feeds, Order, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
 const BATCHES: usize = 256;
 /// Verdicts between the model workers and the main loop.
 const VERDICTS: usize = 4096;
+/// Explanations between the model workers and the main loop; more are not asked for at once.
+const EXPLAINED: usize = 1024;
 const COMMANDS: usize = 64;
 const QUARANTINE: usize = 64;
-
-/// A configuration that has been checked, with its models loaded.
-pub struct Plan {
-    pub settings: Settings,
-    pub models: Loaded,
-}
+/// Configurations that wait for the main loop.
+const RETUNES: usize = 1;
 
 /// A running daemon.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub struct Running {
     /// A way in for samples that come from no wire: tests, benchmarks, replay.
     pub feed: mpsc::Sender<Batch>,
     pub registry: Arc<Registry>,
+    /// The way to change the configuration while all this runs.
+    pub tuning: Option<Tuning>,
     /// Kept, so that the quarantine's stage waits even where no source writes to it.
     quarantine: mpsc::Sender<Quarantined>,
     stages: Stages,
@@ -70,7 +75,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let meters = Arc::new(Meters::default());
     let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
     let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
+    let (explained, explained_out) = mpsc::channel::<Explained>(EXPLAINED);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
+    let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
     let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
     let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
 
@@ -83,26 +90,47 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await
         .context("the store does not open")?;
-    let sinks =
-        Sinks { registry: &registry, ledger: &ledger, batches: &batches, quarantine: &quarantine };
-    let sources = sources::build(&settings, &sinks)?;
+    let sinks = Sinks {
+        registry: Arc::clone(&registry),
+        ledger: Arc::clone(&ledger),
+        batches: batches.clone(),
+        quarantine: quarantine.clone(),
+    };
+    let roster = Roster::default();
+    let (sources, reorders) = Sources::build(&settings, sinks, roster.clone())?;
     let egress = match &settings.publish {
         Some(publish) => Some(egress(&settings, publish, commands)?),
         None => None,
     };
-    let live = Arc::new(Live::new(&settings, &predictions));
-    let spawn = |model: LoadedModel| model.spawn(verdicts.clone());
+    let live = Arc::new(Live::new(&settings));
+    let spawn = |model: LoadedModel| model.spawn_explaining(verdicts.clone(), explained.clone());
     let workers: Vec<ModelWorker> =
         models.into_iter().map(spawn).collect::<Result<_, _>>().context("a model's thread")?;
+    let started = Timestamp::now();
     let overview = Overview {
-        started: Timestamp::now(),
+        started,
+        config: Arc::new(Report::new(started)),
         ledger: Arc::clone(&ledger),
         meters: Arc::clone(&meters),
-        sources: sources.iter().flat_map(Source::health).collect(),
+        sources: roster,
         models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
+        certificates: Arc::new(Certificates::of(&settings)),
     };
+    let tuning = Tuning {
+        settings: settings.clone(),
+        models: predictions.iter().map(|p| (p.name.clone(), Arc::clone(&p.model))).collect(),
+        sources: reorders,
+        watch: retunes,
+        publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
+        report: Arc::clone(&overview.config),
+    };
+    let shelf = Arc::new(Shelf::new(
+        settings.runtime.clone(),
+        settings.service.clone(),
+        workers.iter().map(|worker| worker.handle().service().clone()),
+    ));
     let watch = WatchParts {
         settings: &settings,
         predictions,
@@ -118,8 +146,10 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let mut feeds = Feeds {
         batches: batches_out,
         verdicts: verdicts_out,
+        explained: explained_out,
         commands: commands_out,
         orders: orders_out,
+        retunes: retunes_out,
     };
     let mut watch = Watch::new(watch);
     watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;
@@ -131,6 +161,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         registry: Arc::clone(&registry),
         store: store.clone(),
         overview: overview.clone(),
+        shelf: Arc::clone(&shelf),
         orders,
         stopping: stages.token(Phase::Source),
     };
@@ -146,30 +177,39 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         });
         stages.spawn(Phase::Delivery, "status", |token| reporter.run(token));
     }
+    let certificates = Arc::clone(&overview.certificates);
+    stages.spawn(Phase::Service, "certificates", |token| async move {
+        certificates.watch(token).await;
+    });
     if let Some(listener) = listener {
         let pages = status::pages(&overview);
-        let more = api::router(desk.clone()).merge(board::router(desk));
+        let models = serving::router(shelf, overview.clone());
+        let more = api::router(desk.clone()).merge(board::router(desk)).merge(models);
         stages.spawn(Phase::Service, "http", |token| {
             http::serve(listener, guard, pages, more, token)
         });
     }
-    for source in sources {
-        match source {
-            Source::Mqtt(ingest, _) => {
-                stages.spawn(Phase::Source, "mqtt", |token| ingest.run_on_thread(token));
-            }
-            Source::Modbus(poller) => {
-                stages.spawn(Phase::Source, "modbus", |token| poller.run(token))
-            }
-        }
-    }
-    Ok(Running { overview, http, feed: batches, registry, quarantine, stages })
+    stages.spawn(Phase::Source, "sources", |token| sources.run(token));
+    Ok(Running {
+        overview,
+        http,
+        feed: batches,
+        registry,
+        tuning: Some(tuning),
+        quarantine,
+        stages,
+    })
 }
 
 impl Running {
     /// Cancelled when everything else has ended.
     pub fn token(&self) -> CancellationToken {
         self.stages.token(Phase::Service)
+    }
+
+    /// Cancelled when the daemon begins to stop.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stages.token(Phase::Source)
     }
 
     /// The name of the first stage that ends by itself: something is wrong.

@@ -4,6 +4,7 @@
 //! same tag, time and value as one of the last readings is a redelivery. The same time with
 //! another value is kept as uncertain: one of the two is wrong, and nobody can say which.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::asset::NamePattern;
@@ -60,8 +61,20 @@ pub struct Inspector {
     /// Nanoseconds.
     future: Duration,
     tracks: Vec<Track>,
+    past: Past,
     counts: InspectionCounts,
 }
+
+/// The newest readings of the life before this one: a broker sends again what that life has
+/// committed and not confirmed, and of one tag that may be more than a track remembers.
+#[derive(Debug, Default)]
+struct Past {
+    older: HashSet<(TagId, Timestamp)>,
+    newer: HashSet<(TagId, Timestamp)>,
+}
+
+/// As many twice at most.
+const PAST: usize = 1 << 17;
 
 /// What is plausible for a tag.
 #[derive(Debug)]
@@ -83,8 +96,16 @@ impl Inspector {
             settings: settings.into_iter().map(plausible).collect(),
             future,
             tracks: Vec::new(),
+            past: Past::default(),
             counts: InspectionCounts::default(),
         }
+    }
+
+    /// Other settings from now on; what is remembered of each tag stays. Attach every known tag
+    /// anew after it.
+    pub fn retune(&mut self, settings: Vec<TagSettings>) {
+        self.settings = Self::new(settings, self.future).settings;
+        self.tracks.iter_mut().for_each(|track| track.rule = NO_RULE);
     }
 
     /// A tag has become known: the last settings that match it hold.
@@ -108,8 +129,9 @@ impl Inspector {
         }
         let track = &mut self.tracks[at];
         match track.meet(sample.time, sample.value.to_bits()) {
-            Meeting::New => {}
-            Meeting::Repeat => {
+            Meeting::Newest => {}
+            Meeting::New if !self.past.knows(sample) => {}
+            Meeting::New | Meeting::Repeat => {
                 self.counts.duplicate += 1;
                 return Inspection::Duplicate;
             }
@@ -126,6 +148,19 @@ impl Inspector {
         Inspection::Accept
     }
 
+    /// What was committed in the life before, oldest first.
+    pub fn recall(&mut self, sample: &Sample) {
+        if self.past.newer.len() >= PAST {
+            self.past.older = std::mem::take(&mut self.past.newer);
+        }
+        self.past.newer.insert((sample.tag, sample.time));
+    }
+
+    /// Nothing of the life before comes any more.
+    pub fn forget(&mut self) {
+        self.past = Past::default();
+    }
+
     pub fn counts(&self) -> InspectionCounts {
         self.counts
     }
@@ -136,6 +171,13 @@ impl Inspector {
             self.tracks.resize_with(at + 1, Track::default);
         }
         &mut self.tracks[at]
+    }
+}
+
+impl Past {
+    fn knows(&self, sample: &Sample) -> bool {
+        let key = (sample.tag, sample.time);
+        self.newer.contains(&key) || self.older.contains(&key)
     }
 }
 
@@ -174,6 +216,8 @@ struct Track {
 }
 
 enum Meeting {
+    Newest,
+    /// Not the newest, and not remembered.
     New,
     Repeat,
     /// The time is known, with another value.
@@ -192,7 +236,7 @@ impl Track {
         if time > self.newest {
             self.newest = time;
             self.remember(Reading { time, bits });
-            return Meeting::New;
+            return Meeting::Newest;
         }
         self.meet_old(time, bits)
     }
@@ -271,6 +315,23 @@ mod tests {
                 sample.quality
             })
             .collect()
+    }
+
+    #[test]
+    fn what_the_life_before_has_committed_is_a_duplicate_however_much_there_is_of_it() {
+        let mut inspector = inspector();
+        let many = i64::from(REMEMBERED) * 5;
+        for millis in 0..many {
+            let mut sample = at(millis, 1.0);
+            let _known = inspector.inspect(&mut sample, NOW);
+            inspector.recall(&sample);
+        }
+        for millis in 0..many {
+            assert_eq!(inspector.inspect(&mut at(millis, 1.0), NOW), Inspection::Duplicate);
+        }
+        assert_eq!(inspector.inspect(&mut at(many, 1.0), NOW), Inspection::Accept);
+        inspector.forget();
+        assert_eq!(inspector.inspect(&mut at(0, 1.0), NOW), Inspection::Accept);
     }
 
     #[test]

@@ -1,78 +1,290 @@
-//! Builds the sources that the configuration names, each with its health.
+//! The sources that the configuration names: builds them, runs them, and changes only those
+//! that a new configuration changes.
+//!
+//! A source is one connection to a broker or one poller of a Modbus address. Subscriptions
+//! change on the living connection; any other difference ends the source in order and starts it
+//! anew, while the rest run on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context;
-use tokio::sync::mpsc;
+use anyhow::{Context, bail};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
-use crate::health::SourceHealth;
+use crate::health::{Roster, SourceHealth};
 use crate::ledger::Ledger;
 use crate::message::Quarantined;
 use crate::modbus::{self, Poller};
 use crate::mqtt::{Ingest, IngestParts};
 use crate::sample::Batch;
-use crate::settings::{Settings, Subscription};
+use crate::settings::{Broker, ModbusDevice, Settings, Subscription};
 use crate::tag::Registry;
 
-pub enum Source {
-    Mqtt(Box<Ingest>, Arc<SourceHealth>),
+/// Configurations that wait for their turn.
+const REORDERS: usize = 1;
+
+/// What every source writes to.
+#[derive(Clone)]
+pub struct Sinks {
+    pub registry: Arc<Registry>,
+    pub ledger: Arc<Ledger>,
+    pub batches: mpsc::Sender<Batch>,
+    pub quarantine: mpsc::Sender<Quarantined>,
+}
+
+/// Asks for the sources of another configuration.
+#[derive(Debug)]
+pub struct Reorder {
+    pub settings: Settings,
+    /// Answered when every source runs as asked, or with what keeps it from that.
+    pub done: oneshot::Sender<Result<(), String>>,
+}
+
+pub struct Sources {
+    sinks: Sinks,
+    roster: Roster,
+    running: BTreeMap<String, Runner>,
+    /// Built and not yet started.
+    built: Vec<Built>,
+    tasks: JoinSet<()>,
+    reorders: mpsc::Receiver<Reorder>,
+}
+
+/// What the configuration says of one source.
+#[derive(Clone, PartialEq)]
+enum Wanted {
+    Mqtt { broker_name: String, broker: Box<Broker>, subscriptions: Vec<Subscription> },
+    Modbus(Vec<ModbusDevice>),
+}
+
+struct Runner {
+    wanted: Wanted,
+    health: Vec<Arc<SourceHealth>>,
+    stop: CancellationToken,
+    /// Of a broker.
+    subscriptions: Option<watch::Sender<Vec<Subscription>>>,
+    task: Id,
+}
+
+struct Built {
+    key: String,
+    wanted: Wanted,
+    health: Vec<Arc<SourceHealth>>,
+    subscriptions: Option<watch::Sender<Vec<Subscription>>>,
+    source: Source,
+}
+
+enum Source {
+    Mqtt(Box<Ingest>),
     Modbus(Poller),
 }
 
-impl Source {
-    pub fn health(&self) -> Vec<Arc<SourceHealth>> {
-        match self {
-            Self::Mqtt(_, health) => vec![Arc::clone(health)],
-            Self::Modbus(poller) => poller.health.clone(),
+impl Sources {
+    /// Builds every source and starts none.
+    pub fn build(
+        settings: &Settings,
+        sinks: Sinks,
+        roster: Roster,
+    ) -> anyhow::Result<(Self, mpsc::Sender<Reorder>)> {
+        let (sender, reorders) = mpsc::channel(REORDERS);
+        let mut sources = Self {
+            sinks,
+            roster,
+            running: BTreeMap::new(),
+            built: Vec::new(),
+            tasks: JoinSet::new(),
+            reorders,
+        };
+        let wanted = wanted(settings);
+        for (key, wanted) in &wanted {
+            sources.built.push(sources.prepare(settings, key, wanted)?);
         }
+        let health = sources.built.iter().flat_map(|built| built.health.clone());
+        sources.roster.replace(health.collect());
+        Ok((sources, sender))
+    }
+
+    /// Runs until `token` is cancelled and every source has ended; an error when one ends by
+    /// itself.
+    pub async fn run(mut self, token: CancellationToken) -> anyhow::Result<()> {
+        for built in std::mem::take(&mut self.built) {
+            self.start(built, &token);
+        }
+        loop {
+            tokio::select! {
+                () = token.cancelled() => break,
+                Some(Reorder { settings, done }) = self.reorders.recv() => {
+                    let outcome = self.reorder(&settings, &token).await;
+                    // Whoever asked may have gone.
+                    let _ = done.send(outcome.map_err(|error| format!("{error:#}")));
+                }
+                Some(ended) = self.tasks.join_next_with_id() => self.expected(&ended)?,
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn reorder(
+        &mut self,
+        settings: &Settings,
+        token: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let wanted = wanted(settings);
+        let mut fresh = Vec::new();
+        for (key, wanted) in &wanted {
+            let running = self.running.get(key).map(|runner| &runner.wanted);
+            if let (Some(running), Wanted::Mqtt { subscriptions, .. }) = (running, wanted)
+                && running.same_link(wanted)
+            {
+                Ingest::check(subscriptions)?;
+            } else if running != Some(wanted) {
+                fresh.push(self.prepare(settings, key, wanted)?);
+            }
+        }
+        // From here on nothing fails.
+        for (key, wanted) in &wanted {
+            if let (Some(runner), Wanted::Mqtt { subscriptions, .. }) =
+                (self.running.get_mut(key), wanted)
+                && runner.wanted.same_link(wanted)
+                && runner.wanted != *wanted
+                && let Some(sender) = &runner.subscriptions
+            {
+                tracing::info!(source = key, "The subscriptions change on the living connection.");
+                sender.send_replace(subscriptions.clone());
+                runner.wanted = wanted.clone();
+            }
+        }
+        let is_wanted = |key: &String| wanted.iter().any(|(wanted, _)| wanted == key);
+        let replaced = |key: &String| fresh.iter().any(|built: &Built| built.key == *key);
+        let (kept, ending): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(key, _)| is_wanted(key) && !replaced(key));
+        self.running = kept;
+        for (key, runner) in &ending {
+            tracing::info!(source = key, "The source ends: the configuration has changed.");
+            runner.stop.cancel();
+        }
+        let (waiting, free): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|built| ending.contains_key(&built.key));
+        free.into_iter().for_each(|built| self.start(built, token));
+        self.ended(ending.into_values().map(|runner| runner.task).collect()).await?;
+        waiting.into_iter().for_each(|built| self.start(built, token));
+        let health = wanted.iter().filter_map(|(key, _)| self.running.get(key));
+        self.roster.replace(health.flat_map(|runner| runner.health.clone()).collect());
+        Ok(())
+    }
+
+    /// Waits for the tasks that were asked to end.
+    async fn ended(&mut self, mut ending: Vec<Id>) -> anyhow::Result<()> {
+        while !ending.is_empty()
+            && let Some(ended) = self.tasks.join_next_with_id().await
+        {
+            let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+            match ending.iter().position(|waited| *waited == id) {
+                Some(at) => drop(ending.swap_remove(at)),
+                None => self.expected(&ended)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn expected(&self, ended: &Result<(Id, ()), JoinError>) -> anyhow::Result<()> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        match self.running.iter().find(|(_, runner)| runner.task == id) {
+            Some((_, runner)) if runner.stop.is_cancelled() => Ok(()),
+            Some((key, _)) => bail!("the source `{key}` ended by itself"),
+            None => Ok(()),
+        }
+    }
+
+    fn start(&mut self, built: Built, token: &CancellationToken) {
+        let Built { key, wanted, health, subscriptions, source } = built;
+        let stop = token.child_token();
+        let child = stop.clone();
+        let task = match source {
+            Source::Mqtt(ingest) => self.tasks.spawn(ingest.run_on_thread(child)),
+            Source::Modbus(poller) => self.tasks.spawn(poller.run(child)),
+        };
+        let task = task.id();
+        self.running.insert(key, Runner { wanted, health, stop, subscriptions, task });
+    }
+
+    fn prepare(&self, settings: &Settings, key: &str, wanted: &Wanted) -> anyhow::Result<Built> {
+        let (health, subscriptions, source) = match wanted {
+            Wanted::Mqtt { broker_name, broker, subscriptions } => {
+                let health = self.health(&format!("mqtt:{broker_name}"));
+                let (sender, retunes) = watch::channel(subscriptions.clone());
+                let ingest = Ingest::prepare(IngestParts {
+                    broker_name: broker_name.clone(),
+                    broker: Broker::clone(broker),
+                    subscriptions: subscriptions.clone(),
+                    site: settings.site.name.clone(),
+                    future: settings.limits.future,
+                    registry: Arc::clone(&self.sinks.registry),
+                    ledger: Arc::clone(&self.sinks.ledger),
+                    health: Arc::clone(&health),
+                    batches: self.sinks.batches.clone(),
+                    quarantine: self.sinks.quarantine.clone(),
+                });
+                let ingest = ingest.context("an MQTT source cannot be built")?;
+                let ingest = Box::new(ingest.retuned_by(retunes));
+                (vec![health], Some(sender), Source::Mqtt(ingest))
+            }
+            Wanted::Modbus(devices) => {
+                let name = |device: &ModbusDevice| format!("modbus:{}", device.asset);
+                let health: Vec<_> =
+                    devices.iter().map(|device| self.health(&name(device))).collect();
+                let poller = Poller {
+                    devices: devices.clone(),
+                    registry: Arc::clone(&self.sinks.registry),
+                    ledger: Arc::clone(&self.sinks.ledger),
+                    health: health.clone(),
+                    batches: self.sinks.batches.clone(),
+                };
+                (health, None, Source::Modbus(poller))
+            }
+        };
+        Ok(Built { key: key.to_owned(), wanted: wanted.clone(), health, subscriptions, source })
+    }
+
+    /// A source that comes back goes on counting.
+    fn health(&self, name: &str) -> Arc<SourceHealth> {
+        let known = self.running.values().flat_map(|runner| &runner.health);
+        let mut known = known.filter(|health| health.name == name);
+        known.next().map_or_else(|| Arc::new(SourceHealth::new(name.to_owned())), Arc::clone)
     }
 }
 
-/// What every source writes to.
-pub struct Sinks<'a> {
-    pub registry: &'a Arc<Registry>,
-    pub ledger: &'a Arc<Ledger>,
-    pub batches: &'a mpsc::Sender<Batch>,
-    pub quarantine: &'a mpsc::Sender<Quarantined>,
+impl Wanted {
+    /// Two that differ in their subscriptions at most.
+    fn same_link(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Mqtt { broker, .. }, Self::Mqtt { broker: other, .. }) => broker == other,
+            _ => false,
+        }
+    }
 }
 
 /// One connection a broker that is subscribed to, one poller a Modbus address.
-pub fn build(settings: &Settings, sinks: &Sinks<'_>) -> anyhow::Result<Vec<Source>> {
-    let mut sources = Vec::new();
+fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
+    let mut wanted = Vec::new();
     for (name, broker) in &settings.broker {
         let subscriptions: Vec<Subscription> =
             settings.mqtt.iter().filter(|entry| entry.broker == *name).cloned().collect();
-        if subscriptions.is_empty() {
-            continue;
+        if !subscriptions.is_empty() {
+            let (broker_name, broker) = (name.clone(), Box::new(broker.clone()));
+            let link = Wanted::Mqtt { broker_name, broker, subscriptions };
+            wanted.push((format!("mqtt:{name}"), link));
         }
-        let health = Arc::new(SourceHealth::new(format!("mqtt:{name}")));
-        let ingest = Ingest::prepare(IngestParts {
-            broker_name: name.clone(),
-            broker: broker.clone(),
-            subscriptions,
-            site: settings.site.name.clone(),
-            future: settings.limits.future,
-            registry: Arc::clone(sinks.registry),
-            ledger: Arc::clone(sinks.ledger),
-            health: Arc::clone(&health),
-            batches: sinks.batches.clone(),
-            quarantine: sinks.quarantine.clone(),
-        });
-        let ingest = Box::new(ingest.context("an MQTT source cannot be built")?);
-        sources.push(Source::Mqtt(ingest, health));
     }
     for devices in modbus::group(&settings.modbus) {
-        let health = devices
-            .iter()
-            .map(|device| Arc::new(SourceHealth::new(format!("modbus:{}", device.asset))))
-            .collect();
-        sources.push(Source::Modbus(Poller {
-            devices,
-            registry: Arc::clone(sinks.registry),
-            ledger: Arc::clone(sinks.ledger),
-            health,
-            batches: sinks.batches.clone(),
-        }));
+        let way = devices.first().map_or("", |device| device.address.as_str());
+        let way =
+            way.parse::<modbus::Endpoint>().map_or_else(|_| way.to_owned(), |w| w.to_string());
+        wanted.push((format!("modbus:{way}"), Wanted::Modbus(devices)));
     }
-    Ok(sources)
+    wanted
 }

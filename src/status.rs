@@ -22,12 +22,14 @@ pub struct Reporter {
 impl Reporter {
     pub async fn run(self, token: CancellationToken) {
         let mut link = self.publisher.link();
+        let mut reloads = self.overview.config.moves();
         let mut ticks = tokio::time::interval(self.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
                 _ = ticks.tick() => {}
+                Ok(()) = reloads.changed() => {}
                 moved = link.changed() => if moved.is_err() {
                     return;
                 },

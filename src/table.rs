@@ -197,7 +197,7 @@ impl Table {
 }
 
 /// The column of that very name, else the only one whose plain name is the same.
-fn position(header: &[String], name: &str) -> Option<usize> {
+pub fn position(header: &[String], name: &str) -> Option<usize> {
     let exact = header.iter().position(|column| column == name);
     exact.or_else(|| {
         let plain = plain_name(name);

@@ -19,11 +19,14 @@ use prometheus_client::registry::Registry as Exposition;
 
 use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
-use crate::health::{PollError, Polling, SourceHealth, Spread};
+use crate::certificates::Certificates;
+use crate::health::{PollError, Polling, Roster, SourceHealth, Spread};
 use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, ModelStats};
+use crate::reload::Report;
 use crate::store::Store;
 use crate::time::Timestamp;
+use crate::tls::Certificate;
 
 /// Latencies kept for percentiles.
 const RECENT: usize = 10_000;
@@ -36,6 +39,8 @@ pub struct Meters {
     pub alerts_cleared: AtomicU64,
     pub published: AtomicU64,
     pub refused: AtomicU64,
+    /// Retained states of a backlog that newer ones had replaced.
+    pub superseded: AtomicU64,
     /// Turns of the main loop; the watchdog is fed while it moves.
     pub heartbeat: AtomicU64,
     alerts: Mutex<AlertCounts>,
@@ -52,6 +57,7 @@ impl Default for Meters {
             alerts_cleared: AtomicU64::new(0),
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            superseded: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             alerts: Mutex::default(),
             latency: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -105,10 +111,12 @@ pub struct Overview {
     pub started: Timestamp,
     pub ledger: Arc<Ledger>,
     pub meters: Arc<Meters>,
-    pub sources: Vec<Arc<SourceHealth>>,
+    pub config: Arc<Report>,
+    pub sources: Roster,
     pub models: Vec<Arc<ModelStats>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
+    pub certificates: Arc<Certificates>,
 }
 
 impl fmt::Debug for Overview {
@@ -211,15 +219,33 @@ impl Overview {
         page.count("andon_alert_messages_published", "Confirmed by the broker", counts.published)?;
         let refused = meters.refused.load(Relaxed);
         page.count("andon_alert_messages_refused", "Refused by the broker: dead letters", refused)?;
+        page.count(
+            "andon_alert_states_superseded",
+            "Retained states not sent after an outage: newer ones had replaced them",
+            meters.superseded.load(Relaxed),
+        )?;
+        let reloads = self.config.reloads();
+        let results = [
+            ("applied", reloads.applied),
+            ("refused", reloads.refused),
+            ("unchanged", reloads.unchanged),
+        ];
+        page.counts(
+            "andon_config_reloads",
+            "Readings of the configuration since the start",
+            "result",
+            results.into_iter(),
+        )?;
         page.gauge(
             "andon_publishing",
             "1 while the alert broker is connected",
             f64::from(u8::from(self.publishing())),
-        )
+        )?;
+        page.expiries(&self.certificates.seen())
     }
 
     fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
-        let sources: Vec<_> = self.sources.iter().map(|source| source.snapshot()).collect();
+        let sources: Vec<_> = self.sources.list().iter().map(|source| source.snapshot()).collect();
         let each = |value: fn(&crate::health::SourceSnapshot) -> u64| {
             sources.iter().map(move |source| (source.name.as_str(), value(source)))
         };
@@ -242,7 +268,8 @@ impl Overview {
 
     /// Of sources that ask; the achieved rate is the rate of `andon_polls`.
     fn encode_polling(&self, page: &mut Page<'_>) -> fmt::Result {
-        let asking = || self.sources.iter().filter(|source| source.name.starts_with("modbus:"));
+        let sources = self.sources.list();
+        let asking = || sources.iter().filter(|source| source.name.starts_with("modbus:"));
         if asking().next().is_none() {
             return Ok(());
         }
@@ -372,7 +399,8 @@ impl Overview {
             started: self.started,
             ledger: self.ledger.totals(),
             alerts: self.meters.alerts(),
-            sources: self.sources.iter().map(|source| source.snapshot()).collect(),
+            config: self.config.status(),
+            sources: self.sources.list().iter().map(|source| source.snapshot()).collect(),
             models: models.collect(),
             outbox: OutboxStatus { waiting: store.outbox, oldest: None, dead: store.dead_letters },
             store: StoreStatus {
@@ -396,6 +424,7 @@ impl Overview {
     pub fn ready(&self) -> Result<(), String> {
         let mut missing: Vec<String> = self
             .sources
+            .list()
             .iter()
             .map(|source| source.snapshot())
             .filter(|source| !source.connected)
@@ -474,6 +503,22 @@ impl Page<'_> {
                 &buckets,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    fn expiries(&mut self, certificates: &[Certificate]) -> fmt::Result {
+        if certificates.is_empty() {
+            return Ok(());
+        }
+        let name = "andon_certificate_expiry_seconds";
+        let help = "When a certificate ends, in seconds since 1970";
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for certificate in certificates {
+            let file = certificate.file.display().to_string();
+            let labels = [("file", file.as_str()), ("subject", certificate.subject.as_str())];
+            let seconds = certificate.not_after.as_nanos() / 1_000_000_000;
+            ConstGauge::new(seconds).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

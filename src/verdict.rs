@@ -34,6 +34,45 @@ pub struct Contribution {
     pub share: f64,
 }
 
+/// Where an alert's contributions come from, or why there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Explanation {
+    /// They come with the verdict: a rule's value, a reconstruction's error.
+    #[default]
+    Direct,
+    /// They are being worked out.
+    Pending,
+    /// Shapley values over all sets of tags.
+    Exact,
+    /// Shapley values over random orders of the tags.
+    Sampled,
+    /// They could not be worked out in time.
+    Late,
+    /// The model could not answer what was asked.
+    Failed,
+}
+
+/// What a model saw, kept with a verdict that may raise an alert, so that it can be explained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// As it went into the model.
+    pub values: Vec<f32>,
+    /// The last measured value of each of the model's tags, in its unit.
+    pub latest: Vec<Option<f64>>,
+}
+
+/// The answer to "why this alert?".
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    pub prediction: PredictionId,
+    pub asset: AssetId,
+    pub alert_id: String,
+    pub how: Explanation,
+    /// Strongest first.
+    pub contributions: Vec<Contribution>,
+}
+
 /// Which model answered, and what it really ran on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity {
@@ -54,8 +93,10 @@ pub struct Verdict {
     pub score: f64,
     /// The class's label, where the model names one.
     pub label: Option<Arc<str>>,
-    /// Strongest first; empty unless the score asks for an alert.
+    /// Strongest first; empty unless the score asks for an alert and the reasons cost nothing.
     pub contributions: Vec<Contribution>,
+    /// Present when the score asks for an alert whose reasons have to be worked out.
+    pub subject: Option<Arc<Subject>>,
     /// Absent for plain rules.
     pub model: Option<Arc<ModelIdentity>>,
     /// When the newest sample of the window arrived: the start of the alert latency.

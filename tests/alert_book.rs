@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use andon::alert::{
@@ -10,7 +11,9 @@ use andon::alert::{
 use andon::asset::AssetId;
 use andon::settings::AlertPolicy;
 use andon::time::Timestamp;
-use andon::verdict::{Contribution, Evidence, PredictionId, Verdict};
+use andon::verdict::{
+    Contribution, Evidence, Explained, Explanation, PredictionId, Subject, Verdict,
+};
 use proptest::prelude::*;
 
 const ASSET: AssetId = AssetId(3);
@@ -36,6 +39,7 @@ fn verdict(asset: AssetId, second: i64, score: f64) -> Verdict {
         score,
         label: None,
         contributions: vec![Contribution { tag: "current".into(), value: Some(12.5), share: 0.3 }],
+        subject: None,
         model: None,
         arrived: at(second),
     }
@@ -243,6 +247,49 @@ fn the_delay_counts_the_time_of_the_data() {
     assert_eq!(raised.record.raised_at, Some(at(61)));
 }
 
+fn unexplained(second: i64, score: f64) -> Verdict {
+    let subject = Some(Arc::new(Subject { values: vec![1.0], latest: vec![Some(12.5)] }));
+    Verdict { subject, contributions: Vec::new(), ..verdict(ASSET, second, score) }
+}
+
+fn reasons(raised: &Transition) -> Explained {
+    Explained {
+        prediction: WEAR,
+        asset: ASSET,
+        alert_id: raised.record.alert_id.clone(),
+        how: Explanation::Exact,
+        contributions: vec![Contribution { tag: "current".into(), value: Some(12.5), share: 0.3 }],
+    }
+}
+
+#[test]
+fn an_alert_is_told_at_once_and_its_reasons_follow_under_the_same_id() {
+    let mut shop = Shop::new(policy());
+    let raised = shop.book.apply(&unexplained(1, 0.9), "press-3", at(1)).unwrap();
+    assert_eq!(raised.record.explanation, Explanation::Pending);
+    assert_eq!(raised.record.text, "press-3: wear says 0.9, limit 0.8.");
+    shop.told(2, Action::Acknowledge);
+    let explained = shop.book.explain(&reasons(&raised), at(3)).unwrap();
+    assert_eq!(summary(&explained), (Acknowledged, Cause::Explained, Acknowledged, false));
+    let record = &explained.record;
+    assert_eq!((&record.alert_id, record.seq), (&raised.record.alert_id, 3));
+    assert_eq!(record.text, "press-3: wear says 0.9, limit 0.8, mostly because of current (12.5).");
+    assert!(shop.book.explain(&reasons(&raised), at(4)).is_none(), "once is enough");
+}
+
+#[test]
+fn reasons_that_come_for_another_alert_change_nothing() {
+    let mut shop = Shop::new(policy());
+    let first = shop.book.apply(&unexplained(1, 0.9), "press-3", at(1)).unwrap();
+    let _over = shop.score(2, 0.1).unwrap();
+    let second = shop.book.apply(&unexplained(3, 0.9), "press-3", at(3)).unwrap();
+    assert!(shop.book.explain(&reasons(&first), at(4)).is_none());
+    let _over = shop.score(5, 0.1).unwrap();
+    let late = shop.book.explain(&reasons(&second), at(6)).unwrap();
+    assert_eq!(summary(&late), (Cleared, Cause::Explained, Cleared, false));
+    assert_eq!(late.record.score, 0.1, "what is over shows the score that ended it");
+}
+
 #[test]
 fn an_alert_whose_prediction_is_gone_is_withdrawn() {
     let mut shop = Shop::new(policy());
@@ -406,6 +453,7 @@ proptest! {
                     }
                     Cause::Suppressed => prop_assert_eq!(record.state, Shelved),
                     Cause::Withdrawn => prop_assert!(false, "nothing was taken away"),
+                    Cause::Explained => prop_assert!(false, "nothing was asked"),
                 }
             }
         }

@@ -6,7 +6,7 @@ use andon::alert::rules::RuleBook;
 use andon::alert::{AlertBook, AlertSpec, Cause};
 use andon::asset::AssetId;
 use andon::sample::Sample;
-use andon::settings::{AlertPolicy, Rule, RuleKind};
+use andon::settings::{AlertPolicy, ChartSettings, Rule, RuleKind};
 use andon::tag::TagId;
 use andon::time::Timestamp;
 use andon::verdict::{PredictionId, Verdict};
@@ -23,6 +23,7 @@ fn rule(when: RuleKind, limit: Option<f64>, seconds: Option<u64>) -> Rule {
         when,
         limit,
         span: seconds.map(Duration::from_secs),
+        chart: None,
         alert: AlertPolicy::default(),
     }
 }
@@ -238,4 +239,50 @@ fn nanoseconds_a_sample() {
     measure("rate", Some(rule(RuleKind::Rate, Some(1e9), Some(1))));
     measure("flat", Some(rule(RuleKind::Flat, Some(0.5), Some(3))));
     measure("silent", Some(rule(RuleKind::Silent, None, Some(60))));
+}
+
+#[test]
+fn a_chart_raises_an_alert_whose_label_names_the_broken_rule() {
+    let chart = ChartSettings { mean: Some(10.0), sigma: Some(1.0), ..ChartSettings::default() };
+    let rule = Rule { chart: Some(chart), ..rule(RuleKind::Nelson, None, None) };
+    let mut book = AlertBook::new("plant7", vec![AlertSpec::rule(RULE, &rule)]);
+    let mut line = Line::new(rule);
+    let mut told = Vec::new();
+    for (second, value) in (0..).zip([10.5, 9.5, 13.5, 10.1]) {
+        let verdict = line.sample(second * 1000, value).unwrap();
+        told.extend(book.apply(&verdict, "press-3", at(second * 1000)));
+    }
+    assert!(line.sample(1000, 99.0).is_none(), "what is late says nothing");
+    let causes: Vec<_> = told.iter().map(|transition| transition.cause).collect();
+    assert_eq!(causes, [Cause::Raised, Cause::Cleared]);
+    let record = &told[0].record;
+    assert_eq!(record.label.as_deref(), Some("rule 1: one beyond 3 sigma"));
+    assert_eq!(record.text, "press-3: pressure is out of control (rule 1: one beyond 3 sigma).");
+    assert_eq!(record.contributions[0].value, Some(13.5));
+}
+
+#[test]
+fn a_process_that_cannot_keep_its_specification_is_below_the_limit() {
+    let chart = ChartSettings {
+        lower: Some(9.0),
+        upper: Some(11.0),
+        readings: Some(4),
+        ..ChartSettings::default()
+    };
+    let rule = Rule { chart: Some(chart), ..rule(RuleKind::Capability, None, None) };
+    let mut book = AlertBook::new("plant7", vec![AlertSpec::rule(RULE, &rule)]);
+    let mut line = Line::new(rule);
+    let mut told = Vec::new();
+    for (second, value) in (0..).zip([9.9, 10.1, 9.9, 10.1, 10.6, 9.6, 10.4]) {
+        if let Some(verdict) = line.sample(second * 1000, value) {
+            told.extend(book.apply(&verdict, "press-3", at(second * 1000)));
+        }
+    }
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].record.threshold, 1.33);
+    assert!(
+        told[0].record.text.starts_with("press-3: Cpk of pressure is "),
+        "{}",
+        told[0].record.text
+    );
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use andon::alert::wire::{
-    Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus, Wire, schema,
+    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus, Wire,
+    schema, told_late,
 };
 use andon::alert::{Action, AlertBook, AlertSpec, Cause, Command, Transition};
 use andon::asset::AssetId;
@@ -17,7 +18,9 @@ use andon::ledger::{Ledger, Rejection};
 use andon::message::Message;
 use andon::settings::{AlertPolicy, Rule, RuleKind};
 use andon::time::Timestamp;
-use andon::verdict::{Contribution, Evidence, ModelIdentity, PredictionId, Verdict};
+use andon::verdict::{
+    Contribution, Evidence, Explained, Explanation, ModelIdentity, PredictionId, Subject, Verdict,
+};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -90,6 +93,7 @@ fn verdict(second: i64, score: f64) -> Verdict {
             Contribution { tag: "current".into(), value: Some(12.5), share: 0.31 },
             Contribution { tag: "vibration".into(), value: None, share: f64::NAN },
         ],
+        subject: None,
         model: Some(model()),
         arrived: at(second),
     }
@@ -104,6 +108,7 @@ fn book() -> AlertBook {
         when: RuleKind::Above,
         limit: Some(80.0),
         span: None,
+        chart: None,
         alert: AlertPolicy { severity: Some(900), ..AlertPolicy::default() },
     };
     let specs = vec![AlertSpec::prediction(WEAR, "wear", policy), AlertSpec::rule(HOT, &rule)];
@@ -133,6 +138,18 @@ fn transitions() -> Vec<Transition> {
     out.extend(book.apply(&verdict(4003, 0.1), "press-3", at(4003)));
     let hot = Verdict { prediction: HOT, score: 95.0, model: None, label: None, ..verdict(9, 0.0) };
     out.extend(book.apply(&hot, "press-3", at(9)));
+    let subject = Some(Arc::new(Subject { values: vec![1.0], latest: vec![Some(1.0)] }));
+    let unexplained = Verdict { subject, contributions: Vec::new(), ..verdict(4004, 0.9) };
+    let raised = book.apply(&unexplained, "press-3", at(4004)).unwrap();
+    let explained = Explained {
+        prediction: WEAR,
+        asset: ASSET,
+        alert_id: raised.record.alert_id.clone(),
+        how: Explanation::Exact,
+        contributions: verdict(0, 0.0).contributions,
+    };
+    out.push(raised);
+    out.extend(book.explain(&explained, at(4005)));
     let mut empty = AlertBook::new("plant7", Vec::new());
     empty.restore(ASSET, "press-3", out.last().unwrap().record.clone());
     out.extend(empty.withdraw(at(5000)));
@@ -154,6 +171,12 @@ fn status() -> StatusBody {
         started: at(0),
         ledger: ledger.totals(),
         alerts: book().counts(),
+        config: ConfigStatus {
+            state: ConfigState::Refused,
+            loaded: at(0),
+            errors: vec!["andon.toml:3:1: error: unknown setting `limt`".into()],
+            restart: vec!["store.path".into()],
+        },
         sources: vec![source.snapshot(), SourceHealth::new("modbus:press-3").snapshot()],
         models: vec![ModelStatus {
             name: "spindle-anomaly".into(),
@@ -194,7 +217,11 @@ fn every_alert_message_is_valid_and_stands_where_asyncapi_says() {
     let mut kinds = std::collections::BTreeSet::new();
     for transition in transitions() {
         for historical in [false, true] {
-            let messages = wire().messages(&transition, historical);
+            let messages = wire().messages(&transition);
+            let messages: Vec<Message> = match historical {
+                false => messages,
+                true => messages.iter().map(told_late).collect(),
+            };
             let [event, state] = &messages[..] else { panic!("two messages") };
             let body = check(&validators, &event.body);
             kinds.insert(body["type"].as_str().unwrap().to_owned());
@@ -231,7 +258,7 @@ fn what_happens_behind_a_shelf_is_not_published() {
     let _fine = book.apply(&verdict(0, 0.1), "press-3", at(0));
     let _shelved = ask(&mut book, 1, Action::Shelve(Duration::from_secs(60)));
     let hidden = book.apply(&verdict(2, 0.9), "press-3", at(2)).unwrap();
-    assert!(wire().messages(&hidden, false).is_empty());
+    assert!(wire().messages(&hidden).is_empty());
 }
 
 #[test]
@@ -296,7 +323,7 @@ fn asyncapi_names_the_topics_and_the_schemas() {
             .replace("{prediction}", "wear")
     };
     let raised = transitions().into_iter().find(|it| it.cause == Cause::Raised).unwrap();
-    let alert = wire().messages(&raised, false);
+    let alert = wire().messages(&raised);
     assert_eq!(address("alertEvent"), alert[0].topic);
     assert_eq!(address("alertState"), alert[1].topic);
     assert_eq!(address("verdict"), wire().verdict(&verdict(0, 0.1), "press-3", "wear").topic);
@@ -338,15 +365,14 @@ fn a_raised_and_a_cleared_event_look_like_this() {
     let all = transitions();
     for cause in [Cause::Raised, Cause::Cleared] {
         let transition = all.iter().find(|it| it.cause == cause).unwrap();
-        let event = &wire().messages(transition, false)[0];
+        let event = &wire().messages(transition)[0];
         insta::assert_snapshot!(cause.as_str(), by_line(&event.body));
     }
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let bodies = || -> Vec<Message> {
-        transitions().iter().flat_map(|it| wire().messages(it, false)).collect()
-    };
+    let bodies =
+        || -> Vec<Message> { transitions().iter().flat_map(|it| wire().messages(it)).collect() };
     assert_eq!(bodies(), bodies());
 }

@@ -474,3 +474,27 @@ labels = { 0 = "off" }
 "#
     ));
 }
+
+#[test]
+fn charts_that_cannot_be_drawn_say_what_they_need() {
+    let told = |rule: &str| {
+        beside_good(&format!("[[rule]]\nname = \"c\"\nassets = [\"*\"]\ntag = \"t\"\n{rule}"))
+    };
+    for (rule, expected) in [
+        ("when = \"above\"\nlimit = 1\nchart = { mean = 1.0 }", "`chart` does not belong"),
+        ("when = \"cusum\"\nchart = { mean = 1.0 }", "`mean` without `sigma`"),
+        ("when = \"ewma\"\nchart = { mean = 1.0, sigma = 0.0 }", "above 0: sigma = 0.2"),
+        ("when = \"ewma\"\nchart = { weight = 2.0 }", "weight = 0.2"),
+        ("when = \"nelson\"\nchart = { rules = [9] }", "Nelson's rules are 1 to 8"),
+        ("when = \"shewhart\"\nchart = { baseline = 3 }", "expected 20 to 10000 readings"),
+        ("when = \"shewhart\"\nlimit = -1", "a chart's limit lies above 0"),
+        ("when = \"shewhart\"\nfor = \"5s\"", "`for` does not belong"),
+        ("when = \"capability\"", "chart = { lower = 9.8, upper = 10.2 }"),
+        ("when = \"capability\"\nchart = { lower = 2.0, upper = 1.0 }", "a specification has"),
+        ("when = \"cusum\"\nlimit = 4\nalert = { clear = 5 }", "over at 5.0 already"),
+        ("when = \"cusum\"\nchart = { mu = 5 }", "mean"),
+    ] {
+        let errors = told(rule);
+        assert!(errors.contains(expected), "{rule}\n{errors}");
+    }
+}

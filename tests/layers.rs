@@ -8,20 +8,27 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &[
-        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame",
+        "alert", "backoff", "clock", "decode", "evaluate", "explain", "feature", "frame", "oip",
         "quality", "window",
     ],
+    &["tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",
         "board",
+        "certificates",
         "cli",
         "deliver",
+        "fuzzing",
         "demo",
         "lifecycle",
         "live",
         "pipeline",
+        "plan",
         "rehearsal",
+        "reload",
+        "replay",
+        "serving",
         "sources",
         "stages",
         "status",
@@ -29,7 +36,9 @@ const LAYERS: &[&[&str]] = &[
         "watch",
     ],
 ];
-const ADAPTERS: usize = 2;
+/// From this layer on the world outside is touched.
+const WORLD: usize = 2;
+const ADAPTERS: usize = 3;
 
 #[test]
 fn imports_go_strictly_downward() {
@@ -65,7 +74,7 @@ fn cores_touch_neither_tokio_nor_the_file_system() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for file in rust_files(&root) {
         let module = module_of(file.strip_prefix(&root).expect("below src"));
-        if layer_of(&module).is_none_or(|layer| layer >= ADAPTERS) || file.ends_with("tests.rs") {
+        if layer_of(&module).is_none_or(|layer| layer >= WORLD) || file.ends_with("tests.rs") {
             continue;
         }
         let text = fs::read_to_string(&file).expect("readable source");

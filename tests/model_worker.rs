@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use andon::frame::{Frame, FrameSpec, Scratch, build};
-use andon::model::{ModelHandle, ModelWorker, Submitted};
-use andon::verdict::Verdict;
+use andon::model::{Inquiry, ModelHandle, ModelWorker, Submitted};
+use andon::verdict::{Explained, Explanation, Verdict};
 use model_support::{loaded, rows};
 use tokio::sync::mpsc;
 
@@ -151,18 +151,80 @@ fn an_answer_outside_the_cards_range_is_suppressed() {
     assert_eq!(error, "the model answered 1080, outside 0 to 100");
 }
 
+/// A worker with a question about each verdict that has a subject; what comes of them.
+fn explained(prediction: &str, frames: &[Vec<Vec<f64>>]) -> (Vec<Verdict>, Vec<Explained>) {
+    let mut loaded = loaded(&[prediction]);
+    let (out, mut verdicts) = mpsc::channel(64);
+    let (reasons, mut explained) = mpsc::channel(64);
+    let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
+    let handle = worker.handle();
+    let spec = Arc::clone(&loaded.predictions[0].spec);
+    for (asset, values) in (0..).zip(frames) {
+        let frame = build(&spec, &rows(0, asset, values), &mut Scratch::default()).unwrap();
+        assert_eq!(handle.submit(frame), Submitted::Queued);
+    }
+    let told: Vec<Verdict> = frames.iter().map(|_| verdicts.blocking_recv().unwrap()).collect();
+    for verdict in &told {
+        let Some(subject) = &verdict.subject else { continue };
+        let inquiry = Inquiry {
+            prediction: verdict.prediction,
+            asset: verdict.asset,
+            alert_id: format!("alert-{}", verdict.asset.0),
+            subject: Arc::clone(subject),
+            spec: Arc::clone(&spec),
+        };
+        assert!(handle.explain(inquiry).is_ok());
+    }
+    worker.close();
+    (told, std::iter::from_fn(|| explained.blocking_recv()).collect())
+}
+
 #[test]
-fn scores_that_ask_for_an_alert_bring_their_reasons_strongest_first() {
-    let running = start("model = \"zipmap-int\"\ntags = { b = \"vibration\" }", 8);
-    running.ask(0, &[vec![0.0], vec![2.0]]);
-    running.ask(1, &[vec![2.0], vec![-1.0]]);
-    let verdicts = running.finish();
-    let reasons = &verdicts[0].contributions;
-    assert!(verdicts[0].score > 0.5);
+fn scores_that_ask_for_an_alert_can_be_explained_strongest_first() {
+    let frames = [vec![vec![0.0], vec![2.0]], vec![vec![2.0], vec![-1.0]]];
+    let prediction = "model = \"zipmap-int\"\ntags = { b = \"vibration\" }";
+    let (verdicts, explained) = explained(prediction, &frames);
+    assert!(verdicts[0].score > 0.5 && verdicts[0].subject.is_some());
+    assert!(verdicts[1].score < 0.5 && verdicts[1].subject.is_none());
+    assert_eq!(explained.len(), 1);
+    assert_eq!((explained[0].alert_id.as_str(), explained[0].how), ("alert-0", Explanation::Exact));
+    let reasons = &explained[0].contributions;
     assert_eq!((reasons[0].tag.as_str(), reasons[0].value), ("vibration", Some(2.0)));
     assert!(reasons[0].share > 0.3, "{reasons:?}");
-    assert_eq!((reasons[1].tag.as_str(), reasons[1].share), ("a", 0.0));
-    assert!(verdicts[1].score < 0.5 && verdicts[1].contributions.is_empty());
+    assert_eq!(reasons[1].tag, "a");
+    assert!(reasons[1].share.abs() < 1e-9, "it stands at its training mean: {reasons:?}");
+}
+
+#[test]
+fn frames_do_not_wait_for_an_explanation() {
+    let mut loaded = loaded(&["model = \"conv\"\nalert = { raise = 0.0 }"]);
+    let (out, mut verdicts) = mpsc::channel(64);
+    let (reasons, mut explained) = mpsc::channel(64);
+    let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
+    let handle = worker.handle();
+    let spec = Arc::clone(&loaded.predictions[0].spec);
+    let ask = |asset: u32| {
+        let frame = build(&spec, &rows(0, asset, &noise(asset)), &mut Scratch::default()).unwrap();
+        assert_eq!(handle.submit(frame), Submitted::Queued);
+    };
+    ask(0);
+    let first = verdicts.blocking_recv().unwrap();
+    // Ten tags are 1,023 questions, asked 16 at a time.
+    let inquiry = |id: usize| Inquiry {
+        prediction: first.prediction,
+        asset: first.asset,
+        alert_id: format!("alert-{id}"),
+        subject: Arc::clone(first.subject.as_ref().unwrap()),
+        spec: Arc::clone(&spec),
+    };
+    (0..64).for_each(|id| assert!(handle.explain(inquiry(id)).is_ok()));
+    ask(1);
+    assert_eq!(verdicts.blocking_recv().unwrap().asset.0, 1);
+    let before_the_frame = std::iter::from_fn(|| explained.try_recv().ok()).count();
+    assert!(before_the_frame < 60, "the frame came before what was asked earlier");
+    worker.close();
+    let after = std::iter::from_fn(|| explained.blocking_recv()).collect::<Vec<_>>();
+    assert!(before_the_frame + after.len() >= 63, "each question has its answer");
 }
 
 #[test]

@@ -68,9 +68,9 @@ fn the_unit_runs_what_the_command_line_offers() {
     assert_eq!(store.parent(), Some(Path::new("/var/lib/andon")), "StateDirectory=andon");
     assert!(lines.contains(&"StateDirectory=andon"));
     let user = lines.iter().find_map(|line| line.strip_prefix("User=")).expect("a user");
-    let file = root().join("systemd/andon.sysusers");
-    let users = std::fs::read_to_string(file).expect("the file that makes the user");
-    assert!(users.contains(&format!("u {user} ")), "{users}");
+    let file = root().join("packaging/debian/postinst");
+    let made = std::fs::read_to_string(file).expect("the script that makes the user");
+    assert!(made.contains(&format!("getent passwd {user}")), "{made}");
 }
 
 #[test]

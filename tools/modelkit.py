@@ -100,6 +100,13 @@ def write_golden(path, inputs, outputs):
     Path(path).write_text(f'{{"input": [\n  {rows}\n], "output": [\n  {answers}\n]}}\n')
 
 
+def write_background(path, rows):
+    """What the model sees ordinarily, for the explanations of alerts."""
+    check_golden_numbers(rows)
+    lines = ",\n  ".join(json.dumps(exact(row)) for row in rows)
+    Path(path).write_text(f'{{"input": [\n  {lines}\n]}}\n')
+
+
 def write_card(path, header, card):
     """A model card in TOML: plain values first, then tables, then arrays of tables, read back to be sure."""
     lines = [f"# {line}" for line in header] + [""]

@@ -132,6 +132,26 @@ impl Daemon {
         })
     }
 
+    /// All samples of a metric, summed by their label `le`; a metric without it has one sum.
+    pub(crate) fn metric(&self, name: &str) -> anyhow::Result<Vec<(f64, f64)>> {
+        let text = self.get("/metrics")?;
+        let mut sums: Vec<(f64, f64)> = Vec::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix(name)) {
+            let Some((labels, value)) = line.rsplit_once(' ') else { continue };
+            if !labels.is_empty() && !labels.starts_with('{') {
+                continue;
+            }
+            let bound = labels.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next());
+            let bound = bound.map_or(0.0, |bound| bound.parse().unwrap_or(f64::INFINITY));
+            let value: f64 = value.parse()?;
+            match sums.iter_mut().find(|(le, _)| *le == bound) {
+                Some((_, sum)) => *sum += value,
+                None => sums.push((bound, value)),
+            }
+        }
+        Ok(sums)
+    }
+
     /// Waits until nothing more comes in and all of it is stored; how long that took.
     pub(crate) fn wait_until_idle(&self, limit: Duration) -> anyhow::Result<Duration> {
         let began = Instant::now();
@@ -199,13 +219,13 @@ pub(crate) fn number_config(port: u16) -> String {
         + "[[mqtt]]\nbroker = \"bench\"\ntopic = \"plant/{asset}/{tag}\"\nqos = 0\npayload = \"number\"\n"
 }
 
-/// `devices` Modbus slaves of `registers` float32 values.
-pub(crate) fn modbus_config(ports: &[u16], registers: usize) -> String {
+/// Modbus slaves of `registers` float32 values each.
+pub(crate) fn modbus_config(ports: &[u16], registers: usize, interval: &str) -> String {
     let mut text = String::new();
     for (device, port) in ports.iter().enumerate() {
         let _ = write!(
             text,
-            "[[modbus]]\nasset = \"plc-{device}\"\naddress = \"tcp://127.0.0.1:{port}\"\ninterval = \"100ms\"\n"
+            "[[modbus]]\nasset = \"plc-{device}\"\naddress = \"tcp://127.0.0.1:{port}\"\ninterval = \"{interval}\"\n"
         );
         for register in 0..registers {
             let _ = write!(

@@ -1,4 +1,5 @@
-//! Twenty Modbus TCP slaves of fifty float32 values, polled ten times a second.
+//! Modbus TCP slaves of float32 values: twenty with fifty each, ten times a second; one with a
+//! thousand.
 
 use std::time::Duration;
 
@@ -31,11 +32,21 @@ impl tokio_modbus::server::Service for Slave {
     }
 }
 
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Twenty slaves, read ten times a second.
+pub(crate) fn many_devices() -> anyhow::Result<()> {
+    poll("modbus-20x50-10hz", SLAVES, VALUES, "100ms")
+}
+
+/// A thousand tags on one device.
+pub(crate) fn many_tags() -> anyhow::Result<()> {
+    poll("modbus-1x1000-1hz", 1, 1_000, "1s")
+}
+
+fn poll(name: &str, slaves: usize, values: usize, interval: &str) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut ports = Vec::new();
-    for _ in 0..SLAVES {
+    for _ in 0..slaves {
         let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0)))?;
         ports.push(listener.local_addr()?.port());
         let server = Server::new(listener);
@@ -46,13 +57,21 @@ pub(crate) fn run() -> anyhow::Result<()> {
             server.serve(&connected, |error| eprintln!("slave: {error}")).await
         });
     }
-    let daemon = Daemon::start(&daemon::modbus_config(&ports, VALUES))?;
+    let daemon = Daemon::start(&daemon::modbus_config(&ports, values, interval))?;
     let before = daemon.usage()?;
     std::thread::sleep(Duration::from_secs(SECONDS));
     let used = Usage::between(&before, &daemon.usage()?);
-    let name = "modbus-20x50-10hz";
     figure(name, "stored", used.stored as f64 / SECONDS as f64, "values/s");
     figure(name, "cpu", used.cpu_us / used.stored as f64, "us/value");
     figure(name, "written", used.written as f64 / used.stored as f64, "bytes/value");
+    let total = |metric| anyhow::Ok(daemon.metric(metric)?.iter().map(|(_, sum)| sum).sum::<f64>());
+    let polls = total("andon_polls_total")?;
+    let requests = total("andon_poll_round_trip_seconds_count")?;
+    figure(name, "requests", requests / polls, "per poll");
+    figure(name, "skipped", total("andon_polls_skipped_total")?, "polls");
+    let late = daemon.metric("andon_poll_lateness_seconds_bucket")?;
+    let all = late.last().map_or(0.0, |(_, count)| *count);
+    let p99 = late.iter().find(|(_, count)| *count >= 0.99 * all).map_or(f64::NAN, |(le, _)| *le);
+    figure(name, "late_p99_at_most", p99 * 1e3, "ms");
     daemon.stop()
 }

@@ -3,7 +3,7 @@
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
     .venv-train/bin/python models/machine-failure/train.py PATH/ai4i2020.csv
 
-Writes 1.0.0/model.onnx, model.toml and golden.json, and figures.json, whose numbers stand in
+Writes 1.0.0/model.onnx, model.toml, golden.json and background.json, and figures.json, whose numbers stand in
 README.md. The failure mode columns (TWF..RNF) are never read: they are the label in parts.
 """
 
@@ -18,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np  # noqa: E402
 from onnx import helper
+from sklearn.cluster import KMeans
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score, confusion_matrix, log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, train_test_split
@@ -118,6 +119,13 @@ def export(model, base, path):
                         constants, "Machine failure from " + ", ".join(TAGS))
 
 
+def background(x):
+    """Sixteen cluster centres of healthy rows: what an ordinary record looks like."""
+    scale = x.std(axis=0)
+    centres = KMeans(16, n_init=4, random_state=SEED).fit(x / scale).cluster_centers_ * scale
+    return np.round(centres, 2).astype(np.float32)
+
+
 def main(path):
     x, y = load(path)
     f = features(x)
@@ -147,6 +155,7 @@ def main(path):
     rng = np.random.default_rng(SEED)
     rows = np.concatenate([rng.choice(test[y[test] == label], 8, replace=False) for label in (1, 0)])
     modelkit.write_golden(OUT / "golden.json", x[rows], answer[rows])
+    modelkit.write_background(OUT / "background.json", background(x[train][y[train] == 0]))
     result = {
         "rows": len(y), "failures": int(y.sum()), "train_rows": len(train), "test_rows": len(test),
         "test_failures": int(y[test].sum()),
@@ -196,7 +205,7 @@ def write_card(result, x):
             "false_negatives": test["fn"], "true_negatives": test["tn"],
             "five_fold": {k: round(v[0], 3) for k, v in cv.items()},
         },
-        "reference": {"golden": "golden.json"},
+        "reference": {"golden": "golden.json", "background": "background.json"},
         "runtime": {"devices": ["cpu"], "threads": 1},
     })
 

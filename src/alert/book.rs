@@ -14,7 +14,7 @@ use super::slot::{About, Slot};
 use super::spec::AlertSpec;
 use crate::asset::AssetId;
 use crate::time::Timestamp;
-use crate::verdict::{PredictionId, Verdict};
+use crate::verdict::{Explained, PredictionId, Verdict};
 
 type Key = (AssetId, PredictionId);
 
@@ -87,6 +87,26 @@ impl AlertBook {
         std::mem::take(&mut self.orphans).into_iter().map(withdraw).collect()
     }
 
+    /// Other predictions, rules and thresholds from now on. Alerts keep their states; those whose
+    /// prediction or rule is gone end.
+    #[must_use]
+    pub fn retune(&mut self, specs: Vec<AlertSpec>, now: Timestamp) -> Vec<Transition> {
+        self.specs = Self::new("", specs).specs;
+        let mut kept = BTreeMap::new();
+        for (key, mut slot) in std::mem::take(&mut self.slots) {
+            if let Some((_, decision)) = self.specs.get(&key.1) {
+                slot.retune(decision);
+                kept.insert(key, slot);
+                continue;
+            }
+            self.shelves.retain(|(_, shelved)| *shelved != key);
+            let alert = slot.record().filter(|record| record.state != AlertState::Normal);
+            self.orphans.extend(alert.cloned());
+        }
+        self.slots = kept;
+        self.withdraw(now)
+    }
+
     /// Judges a verdict. One that is not newer than the last of its asset and prediction is a
     /// repeat: counted, and nothing else.
     #[must_use]
@@ -113,6 +133,14 @@ impl AlertBook {
             }
             _ => transition,
         }
+    }
+
+    /// Puts the reasons to the alert that they are about, if it still stands.
+    #[must_use]
+    pub fn explain(&mut self, explained: &Explained, now: Timestamp) -> Option<Transition> {
+        let (spec, decision) = self.specs.get(&explained.prediction)?;
+        let slot = self.slots.get_mut(&(explained.asset, explained.prediction))?;
+        slot.explain(About { site: &self.site, spec, decision }, explained, now)
     }
 
     /// Does what a person asks. `Ok(None)`: it was so already.

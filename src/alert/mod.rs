@@ -6,6 +6,7 @@
 //! plain tags.
 
 mod book;
+pub mod chart;
 mod command;
 mod evaluate;
 mod number;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::evaluate::Memory;
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, ModelIdentity};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity};
 
 /// The states of ISA-18.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub enum Cause {
     Suppressed,
     /// The configuration no longer has the prediction or rule.
     Withdrawn,
+    /// The state is as it was; the contributions have come, or will not.
+    Explained,
 }
 
 impl Cause {
@@ -51,6 +53,7 @@ impl Cause {
         Self::Unshelved,
         Self::Suppressed,
         Self::Withdrawn,
+        Self::Explained,
     ];
 
     /// The word used in event types, metrics and logs.
@@ -63,6 +66,7 @@ impl Cause {
             Self::Unshelved => "unshelved",
             Self::Suppressed => "suppressed",
             Self::Withdrawn => "withdrawn",
+            Self::Explained => "explained",
         }
     }
 }
@@ -98,6 +102,8 @@ pub struct AlertRecord {
     pub model: Option<Arc<ModelIdentity>>,
     /// Why it was raised, strongest first.
     pub contributions: Vec<Contribution>,
+    #[serde(default)]
+    pub explanation: Explanation,
     /// Counts published transitions of this prediction on this asset, from 1, without gaps.
     pub seq: u64,
     /// Verdicts up to here have been judged.

@@ -9,6 +9,7 @@ mod watch;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use self::watch::Watch;
 use crate::asset::{AssetId, NamePattern};
@@ -19,6 +20,8 @@ use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
 
 const NO_WATCH: u32 = u32::MAX;
+/// A chart's memory counts readings; nobody knows how long those take.
+const CHARTS_MAY_TAKE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub struct RuleBook {
@@ -61,6 +64,18 @@ impl RuleBook {
         })
     }
 
+    /// The longest time that any of the rules looks back on.
+    pub fn memory(&self) -> Duration {
+        let spans = self.rules.iter().map(|bound| {
+            let policy = &bound.rule.alert;
+            let delays =
+                policy.on_delay.unwrap_or_default().max(policy.off_delay.unwrap_or_default());
+            let chart = bound.rule.when.chart_limit().map_or(Duration::ZERO, |_| CHARTS_MAY_TAKE);
+            bound.rule.span.unwrap_or_default().max(chart).saturating_add(delays)
+        });
+        spans.max().unwrap_or_default()
+    }
+
     /// A tag has become known. Attaching it again changes nothing.
     pub fn attach(&mut self, tag: TagId, asset: AssetId, asset_name: &str, tag_name: &str) {
         let at = tag.0 as usize;
@@ -77,6 +92,23 @@ impl RuleBook {
                 let mut watch = Watch::new(bound.id, &bound.rule, asset);
                 watch.next = std::mem::replace(&mut self.heads[at], index(self.watches.len()));
                 self.watches.push(watch);
+            }
+        }
+    }
+
+    /// Takes over what `old` remembers of the rules that still look at the same tag in the same
+    /// way, whatever their limits are now. Attach every known tag before it.
+    pub fn inherit(&mut self, mut old: Self) {
+        for (at, head) in old.heads.iter().enumerate() {
+            let mut from = *head;
+            while let Some(watch) = old.watches.get_mut(from as usize) {
+                from = watch.next;
+                let mut to = self.heads.get(at).copied().unwrap_or(NO_WATCH);
+                while let Some(heir) = self.watches.get_mut(to as usize) {
+                    let deadline = heir.inherit(watch);
+                    self.deadlines.extend(deadline.map(|deadline| Reverse((deadline, to))));
+                    to = heir.next;
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use super::record::{AlertRecord, AlertState, Cause, Latest, Transition, alert_id
 use super::text::Fields;
 use super::{AlertSpec, number};
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, Verdict};
+use crate::verdict::{Evidence, Explained, Explanation, Verdict};
 
 const DEFAULT_SEVERITY: u16 = 500;
 
@@ -50,6 +50,11 @@ impl Slot {
             AlertState::Shelved => {}
         }
         memory.resume(decision);
+        let mut record = record;
+        if record.explanation == Explanation::Pending {
+            // Whoever worked it out has gone with the last life.
+            record.explanation = Explanation::Late;
+        }
         Self {
             asset: asset.to_owned(),
             memory,
@@ -58,6 +63,11 @@ impl Slot {
             record: Some(record),
             restored: true,
         }
+    }
+
+    /// Other thresholds: what has been remembered of the scores stands.
+    pub(super) fn retune(&mut self, decision: &Decision) {
+        self.memory.resume(decision);
     }
 
     pub(super) fn record(&self) -> Option<&AlertRecord> {
@@ -160,15 +170,10 @@ impl Slot {
         record.label.clone_from(&verdict.label);
         record.model.clone_from(&verdict.model);
         record.contributions = number::contributions(&verdict.contributions);
-        record.text = Fields {
-            asset: &self.asset,
-            prediction: &about.spec.name,
-            kind: &about.spec.kind,
-            score: verdict.score,
-            threshold: about.decision.raise,
-            contributions: &record.contributions,
+        if verdict.subject.is_some() {
+            record.explanation = Explanation::Pending;
         }
-        .render(about.spec.policy.text.as_deref());
+        record.text = sentence(about, &record);
         let (cause, state) =
             match self.record.as_ref().filter(|old| old.state == AlertState::Shelved) {
                 Some(shelf) => {
@@ -183,6 +188,31 @@ impl Slot {
         record.state = previous;
         self.record = Some(record);
         self.transition(cause, state, verdict.arrived, |_| {})
+    }
+
+    /// The reasons for the raise have come. Nothing if another alert stands by now, or it is over.
+    pub(super) fn explain(
+        &mut self,
+        about: About<'_>,
+        explained: &Explained,
+        now: Timestamp,
+    ) -> Option<Transition> {
+        let record = self.record.as_ref().filter(|record| {
+            record.alert_id == explained.alert_id
+                && record.explanation == Explanation::Pending
+                && record.state != AlertState::Normal
+        })?;
+        let (state, is_on) = (record.state, record.cleared_at.is_none());
+        let hidden = state == AlertState::Shelved;
+        let cause = if hidden { Cause::Suppressed } else { Cause::Explained };
+        Some(self.transition(cause, state, now, |record| {
+            record.explanation = explained.how;
+            record.contributions = number::contributions(&explained.contributions);
+            // What is over shows the score that ended it; its sentence tells of the raise.
+            if is_on {
+                record.text = sentence(about, record);
+            }
+        }))
     }
 
     fn lower(&mut self, about: About<'_>, verdict: &Verdict) -> Option<Transition> {
@@ -264,6 +294,7 @@ impl Slot {
             evidence: latest.evidence,
             model: None,
             contributions: Vec::new(),
+            explanation: Explanation::Direct,
             seq: self.record.as_ref().map_or(0, |record| record.seq),
             evaluated_to: self.evaluated_to,
             latest,
@@ -303,4 +334,18 @@ fn latest(verdict: &Verdict) -> Latest {
 
 fn told(latest: Latest) -> Latest {
     Latest { score: number::score(latest.score), evidence: number::evidence(latest.evidence) }
+}
+
+/// What is wrong, in words.
+fn sentence(about: About<'_>, record: &AlertRecord) -> String {
+    Fields {
+        asset: &record.asset,
+        prediction: &about.spec.name,
+        kind: &about.spec.kind,
+        score: record.score,
+        threshold: about.decision.raise,
+        label: record.label.as_deref(),
+        contributions: &record.contributions,
+    }
+    .render(about.spec.policy.text.as_deref())
 }

@@ -33,7 +33,7 @@ impl AlertSpec {
         let mut policy = rule.alert.clone();
         policy.raise = Some(threshold(rule));
         policy.direction =
-            Some(if rule.when == RuleKind::Below { Direction::Below } else { Direction::Above });
+            Some(if rule.when.is_below() { Direction::Below } else { Direction::Above });
         let kind = AlertKind::Rule { when: rule.when, tag: rule.tag.clone() };
         Self { id, name: rule.name.clone(), policy, kind }
     }
@@ -45,8 +45,9 @@ fn threshold(rule: &Rule) -> f64 {
     match rule.when {
         RuleKind::Above | RuleKind::Rate => rule.limit.unwrap_or(f64::INFINITY),
         RuleKind::Below => rule.limit.unwrap_or(f64::NEG_INFINITY),
-        RuleKind::Flat | RuleKind::Silent => {
-            rule.span.as_ref().map_or(f64::INFINITY, Duration::as_secs_f64)
+        kind if kind.chart_limit().is_some() => {
+            rule.limit.or(kind.chart_limit()).unwrap_or(f64::INFINITY)
         }
+        _ => rule.span.as_ref().map_or(f64::INFINITY, Duration::as_secs_f64),
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct Fields<'a> {
     pub(super) kind: &'a AlertKind,
     pub(super) score: f64,
     pub(super) threshold: f64,
+    pub(super) label: Option<&'a str>,
     pub(super) contributions: &'a [Contribution],
 }
 
@@ -89,6 +90,24 @@ impl Fields<'_> {
                 RuleKind::Flat => {
                     format!("{asset}: {tag} has not changed for {}.", span(self.score))
                 }
+                RuleKind::Shewhart => {
+                    format!("{asset}: {tag} lies {score} sigma from its mean, limit {threshold}.")
+                }
+                RuleKind::Ewma => {
+                    format!(
+                        "{asset}: the average of {tag} has moved by {score} sigma, limit {threshold}."
+                    )
+                }
+                RuleKind::Cusum => {
+                    format!("{asset}: {tag} has drifted, sum {score} sigma, limit {threshold}.")
+                }
+                RuleKind::Nelson => {
+                    let rules = self.label.unwrap_or("Nelson's rules");
+                    format!("{asset}: {tag} is out of control ({rules}).")
+                }
+                RuleKind::Capability => {
+                    format!("{asset}: Cpk of {tag} is {score}, below {threshold}.")
+                }
                 RuleKind::Silent => {
                     format!("{asset}: {tag} has not reported for {}.", span(self.score))
                 }
@@ -139,6 +158,7 @@ mod tests {
             kind,
             score: 95.25,
             threshold: 80.0,
+            label: None,
             contributions: &contributions,
         }
         .render(template)

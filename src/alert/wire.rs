@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 pub use self::envelope::schema;
 pub use self::level::{decode_level, encode_level};
-pub use self::status::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
+pub use self::status::{
+    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus,
+};
 
 use self::envelope::{AlertData, Envelope, VerdictData, uri};
 use self::status::{StatusData, WillData};
@@ -27,10 +29,22 @@ pub struct Wire {
     pub site: String,
 }
 
+/// How an alert's body ends; absent fields are written too, so it always does.
+const PROMPT: &[u8] = b"\"historical\":false}}";
+const LATE: &[u8] = b"\"historical\":true}}";
+
+/// The same message, told late, after an outage: `historical` is true in it.
+pub fn told_late(message: &Message) -> Message {
+    let body = match message.body.strip_suffix(PROMPT) {
+        Some(head) => [head, LATE].concat().into(),
+        None => message.body.clone(),
+    };
+    Message { body, ..message.clone() }
+}
+
 impl Wire {
     /// The event, then the retained state; nothing for what happened behind a shelf.
-    /// `historical` marks what is told late, after an outage.
-    pub fn messages(&self, transition: &Transition, historical: bool) -> Vec<Message> {
+    pub fn messages(&self, transition: &Transition) -> Vec<Message> {
         if transition.cause == Cause::Suppressed {
             return Vec::new();
         }
@@ -42,7 +56,7 @@ impl Wire {
             subject: Some(&record.prediction),
             time: Some(record.changed_at),
             dataschema: schema::ALERT,
-            data: AlertData::new(transition, historical),
+            data: AlertData::new(transition),
         }
         .to_body();
         let topic = self.topic(&record.asset, "alert", &record.prediction);

@@ -18,7 +18,6 @@ use crate::sample::Quality;
 use crate::settings::Direction;
 use crate::tag::TagInfo;
 use crate::time::Timestamp;
-use crate::verdict::PredictionId;
 
 /// An asset that has said nothing for so long is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(300);
@@ -94,7 +93,7 @@ fn tag(live: &Live, info: &TagInfo, reading: Reading, now: Timestamp) -> Tag {
     Tag {
         asset: info.asset_name.to_string(),
         tag: info.name.to_string(),
-        unit: settings.and_then(|settings| settings.unit.clone()),
+        unit: settings.as_ref().and_then(|settings| settings.unit.clone()),
         value: Some(reading.value).filter(|value| value.is_finite()),
         quality: match reading.quality {
             Quality::Good => "good",
@@ -177,12 +176,11 @@ pub fn asset(desk: &Desk, name: &str, now: Timestamp) -> Option<AssetDetail> {
 }
 
 fn judgements(live: &Live, asset: AssetId, name: &str) -> Vec<Judgement> {
-    let judgement = |(at, judge): (usize, &Judge)| {
-        let id = PredictionId(u16::try_from(at).ok()?);
+    let judgement = |judge: &Judge| {
         if !judge.assets.iter().any(|pattern| pattern.matches(name)) {
             return None;
         }
-        let score = live.score(asset, id);
+        let score = live.score(asset, judge.id);
         let model = judge.model.as_deref();
         Some(Judgement {
             name: judge.name.clone(),
@@ -197,5 +195,5 @@ fn judgements(live: &Live, asset: AssetId, name: &str) -> Vec<Judgement> {
             tags: judge.tags.clone(),
         })
     };
-    live.judges.iter().enumerate().filter_map(judgement).collect()
+    live.judges().iter().filter_map(judgement).collect()
 }

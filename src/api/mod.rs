@@ -6,6 +6,7 @@
 mod alerts;
 mod assets;
 mod events;
+mod models;
 mod problem;
 mod samples;
 pub mod shape;
@@ -26,6 +27,7 @@ pub use self::alerts::{alert, command};
 pub use self::assets::{asset, assets};
 pub use self::problem::Problem;
 use crate::live::Live;
+use crate::serving::Shelf;
 use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::Overview;
@@ -50,6 +52,7 @@ pub struct Desk {
     pub registry: Arc<Registry>,
     pub store: Store,
     pub overview: Overview,
+    pub shelf: Arc<Shelf>,
     pub orders: mpsc::Sender<Order>,
     /// Ends the streams when the daemon stops.
     pub stopping: CancellationToken,
@@ -79,6 +82,7 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(alerts::post_command))
         .routes(routes!(alerts::list_history))
         .routes(routes!(samples::get_samples))
+        .routes(routes!(models::list_models))
         .routes(routes!(store::get_status))
         .routes(routes!(store::list_quarantine))
         .routes(routes!(store::list_dead_letters))

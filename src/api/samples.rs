@@ -61,7 +61,7 @@ pub(super) async fn get_samples(
     let id =
         id.ok_or_else(|| Problem::not_found(format!("there is no tag `{tag}` of `{asset}`")))?;
     let samples = desk.store.read_tag(id, from, to).await?;
-    let unit = desk.live.tag_settings(&asset, &tag).and_then(|settings| settings.unit.clone());
+    let unit = desk.live.tag_settings(&asset, &tag).and_then(|settings| settings.unit);
     Ok(Json(Series { asset, tag, unit, ..buckets(&samples, from, to, points) }))
 }
 

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::alert::AlertRecord;
 use crate::time::Timestamp;
+use crate::verdict::Explanation;
 
 /// How an asset is, in a word: the gravest that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
@@ -114,6 +115,9 @@ pub struct Alert {
     pub model: Option<String>,
     pub device: Option<String>,
     pub contributions: Vec<Reason>,
+    /// `direct`, `pending`, `exact`, `sampled`, `late` or `failed`.
+    #[schema(value_type = String)]
+    pub explanation: Explanation,
 }
 
 /// How much one tag moved the score.
@@ -137,6 +141,7 @@ impl From<AlertRecord> for Alert {
                 .into_iter()
                 .map(|reason| Reason { tag: reason.tag, value: reason.value, share: reason.share })
                 .collect(),
+            explanation: record.explanation,
             alert_id: record.alert_id,
             asset: record.asset,
             prediction: record.prediction,
@@ -172,7 +177,8 @@ fn state_word(record: &AlertRecord) -> &'static str {
 pub struct Event {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `raised`, `cleared`, `acknowledged`, `shelved`, `unshelved`, `suppressed`, `withdrawn`.
+    /// `raised`, `cleared`, `acknowledged`, `shelved`, `unshelved`, `suppressed`, `withdrawn`,
+    /// `explained`.
     pub cause: String,
     /// Who acknowledged or shelved it.
     pub by: Option<String>,

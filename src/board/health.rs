@@ -4,20 +4,29 @@ use maud::{Markup, html};
 
 use super::words::Words;
 use super::{ago, number};
+use crate::alert::wire::ConfigState;
 use crate::api::Desk;
+use crate::certificates::Matter;
 use crate::time::Timestamp;
 
 /// What keeps the box from its work now; on every page, because no alert is no good news then.
 pub(super) fn troubles(desk: &Desk, words: &Words) -> Markup {
     let overview = &desk.overview;
-    let sources: Vec<_> = overview.sources.iter().map(|source| source.snapshot()).collect();
+    let sources: Vec<_> = overview.sources.list().iter().map(|source| source.snapshot()).collect();
     let lost: Vec<_> = sources.iter().filter(|source| !source.connected).collect();
     let store = overview.store.stats();
-    if lost.is_empty() && overview.publishing() && !store.disk_failing {
+    let certificates = overview.certificates.matters(Timestamp::now());
+    let config = overview.config.status();
+    let settled = config.state == ConfigState::Current && certificates.is_empty();
+    if settled && lost.is_empty() && overview.publishing() && !store.disk_failing {
         return html! {};
     }
     html! {
         ul.troubles role="status" {
+            @for error in &config.errors { li { strong { (words.config_refused) } " " (error) } }
+            @if !config.restart.is_empty() {
+                li { strong { (words.config_waits) } " " (config.restart.join(", ")) }
+            }
             @for source in lost {
                 li {
                     strong { (source.name) } " " (words.disconnected)
@@ -28,6 +37,15 @@ pub(super) fn troubles(desk: &Desk, words: &Words) -> Markup {
                 li { (words.unpublished) @if store.outbox > 0 { " " (words.outbox) ": " (store.outbox) } }
             }
             @if store.disk_failing { li { (words.unwritable) } }
+            @for (certificate, matter) in certificates {
+                li {
+                    strong { (certificate.file.display()) } " (" (certificate.subject) ") "
+                    @match matter {
+                        Matter::NotYet => { (words.certificate_not_yet) " " (certificate.not_before) }
+                        Matter::Ends(_) | Matter::Ended => { (words.certificate_ends) " " (certificate.not_after) }
+                    }
+                }
+            }
         }
     }
 }

@@ -39,6 +39,10 @@ pub(super) struct Words {
     pub(super) disconnected: &'static str,
     pub(super) unpublished: &'static str,
     pub(super) unwritable: &'static str,
+    pub(super) certificate_ends: &'static str,
+    pub(super) certificate_not_yet: &'static str,
+    pub(super) config_refused: &'static str,
+    pub(super) config_waits: &'static str,
     pub(super) messages: &'static str,
     pub(super) errors: &'static str,
     pub(super) last_data: &'static str,
@@ -58,7 +62,7 @@ pub(super) struct Words {
     pub(super) what: &'static str,
     pub(super) who: &'static str,
     states: [&'static str; 6],
-    causes: [(&'static str, &'static str); 7],
+    causes: [(&'static str, &'static str); 8],
 }
 
 impl Words {
@@ -128,7 +132,11 @@ static ENGLISH: Words = Words {
     connected: "● connected",
     disconnected: "✕ not connected",
     unpublished: "✕ The alert broker is not connected: nobody outside hears of alerts.",
+    config_refused: "✕ The configuration has an error; the old one runs on:",
+    config_waits: "Changed settings wait for a restart:",
     unwritable: "✕ The buffer cannot be written: samples wait in memory.",
+    certificate_ends: "the certificate is valid until",
+    certificate_not_yet: "the certificate is valid only from",
     messages: "Messages",
     errors: "Errors",
     last_data: "Last data",
@@ -156,6 +164,7 @@ static ENGLISH: Words = Words {
         ("unshelved", "unshelved"),
         ("suppressed", "changed while shelved"),
         ("withdrawn", "no longer configured"),
+        ("explained", "explained"),
     ],
 };
 
@@ -194,7 +203,11 @@ static GERMAN: Words = Words {
     connected: "● verbunden",
     disconnected: "✕ nicht verbunden",
     unpublished: "✕ Der Alarm-Broker ist nicht verbunden: draußen erfährt niemand von Alarmen.",
+    config_refused: "✕ Die Konfiguration hat einen Fehler; die alte gilt weiter:",
+    config_waits: "Geänderte Einstellungen warten auf einen Neustart:",
     unwritable: "✕ Der Puffer kann nicht geschrieben werden: Messwerte warten im Speicher.",
+    certificate_ends: "das Zertifikat gilt bis",
+    certificate_not_yet: "das Zertifikat gilt erst ab",
     messages: "Nachrichten",
     errors: "Fehler",
     last_data: "Letzte Daten",
@@ -229,6 +242,7 @@ static GERMAN: Words = Words {
         ("unshelved", "wieder eingesetzt"),
         ("suppressed", "geändert, während zurückgestellt"),
         ("withdrawn", "nicht mehr konfiguriert"),
+        ("explained", "begründet"),
     ],
 };
 

@@ -1,6 +1,7 @@
 //! Asks the running daemon over its HTTP port.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use crate::config;
+use crate::settings::HttpSettings;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,15 +62,32 @@ impl Daemon {
             }
             return Ok(url.trim_end_matches('/').to_owned());
         }
-        let loaded = config::load(&self.config, config::environment())
-            .map_err(|diagnostics| anyhow!("{diagnostics}"))?;
-        let listen = loaded.settings.http.listen;
+        let listen = match config::load(&self.config, config::environment()) {
+            Ok(loaded) => loaded.settings.http.listen,
+            // The daemon runs on with the last good one: this is when people ask it.
+            Err(diagnostics) => Some(
+                listen_anyway(&self.config)
+                    .ok_or_else(|| anyhow!("{diagnostics}\ngive --url to ask the daemon"))?,
+            ),
+        };
         let mut listen = listen.context("the configuration has no `http.listen`; give --url")?;
         if listen.ip().is_unspecified() {
             listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
         Ok(format!("http://{listen}"))
     }
+}
+
+/// The address in a file that is TOML and has errors; the default one where it names none.
+fn listen_anyway(file: &Path) -> Option<SocketAddr> {
+    let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
+    let written = table.get("http").and_then(|http| http.get("listen"));
+    let listen = match written {
+        Some(written) => written.as_str()?.parse().ok(),
+        None => HttpSettings::default().listen,
+    };
+    eprintln!("{} has errors; `andon check` lists them.", file.display());
+    listen
 }
 
 fn agent() -> ureq::Agent {

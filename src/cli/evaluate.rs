@@ -8,17 +8,16 @@ mod sheet;
 mod truth;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::report::{Data, Report};
 use self::sheet::Sheet;
 use self::truth::{Labels, Reading, Truths};
+use super::recorded;
 use crate::asset::AssetId;
 use crate::frame::Threshold;
 use crate::model::{self, Card, Loaded};
@@ -48,10 +47,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "time")]
     every: Option<Duration>,
     /// A tag's column, where the names have nothing in common.
-    #[arg(long = "column", value_name = "TAG=COLUMN", value_parser = pair)]
+    #[arg(long = "column", value_name = "TAG=COLUMN", value_parser = super::pair)]
     columns: Vec<(String, String)>,
     /// Words of a tag's column: the first stands for 0, the next for 1, and so on.
-    #[arg(long, value_name = "TAG=A,B,C", value_parser = pair)]
+    #[arg(long, value_name = "TAG=A,B,C", value_parser = super::pair)]
     words: Vec<(String, String)>,
     /// Alert threshold instead of the card's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
@@ -103,7 +102,7 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
     let labels = Labels::new(&card.output);
     let mut truths = Truths::default();
     let mut rehearsal = Rehearsal::start(loaded)?;
-    let bar = progress(&arguments.data);
+    let bar = recorded::bytes(&arguments.data);
     let mut names: BTreeMap<AssetId, String> = BTreeMap::new();
     let mut rows = 0;
     while let Some(row) = table.next_row()? {
@@ -169,7 +168,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<(Loaded, Card)> {
 }
 
 /// The repository, and the reference in it, that `folder` means.
-fn place(folder: &Path) -> anyhow::Result<(PathBuf, String)> {
+pub(super) fn place(folder: &Path) -> anyhow::Result<(PathBuf, String)> {
     let path = std::fs::canonicalize(folder)
         .with_context(|| format!("--model {}: no such folder", folder.display()))?;
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -206,22 +205,4 @@ fn columns(arguments: &Arguments, card: &Card, window: &WindowSettings) -> anyho
         time: arguments.time.clone(),
         every: arguments.every.or(window.period).unwrap_or(Duration::from_secs(1)),
     })
-}
-
-fn progress(file: &Path) -> ProgressBar {
-    let length = std::fs::metadata(file).map_or(0, |data| data.len());
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let style =
-        ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes}/{total_bytes}  {eta}")
-            .expect("the template is right");
-    ProgressBar::with_draw_target(Some(length), target).with_style(style)
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (tag, rest) = text.split_once('=').ok_or("expected TAG=…")?;
-    Ok((tag.trim().to_owned(), rest.trim().to_owned()))
 }

@@ -34,6 +34,7 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
         return whole(&status);
     }
     println!("andon {}, up since {}", text(&status["version"]), time(&status["started"]));
+    configuration(&status["config"]);
     let ledger = &status["ledger"];
     println!(
         "samples: {} received = {} stored + {} rejected + {} shed + {} in flight",
@@ -158,6 +159,21 @@ pub(super) fn quarantine(arguments: &Newest) -> anyhow::Result<ExitCode> {
             head,
         ]
     })
+}
+
+fn configuration(config: &Value) {
+    println!(
+        "configuration: {}, in effect since {}",
+        text(&config["state"]),
+        time(&config["loaded"])
+    );
+    for error in items(&config["errors"]) {
+        println!("  {}", text(error));
+    }
+    let waiting: Vec<String> = items(&config["restart"]).map(text).collect();
+    if !waiting.is_empty() {
+        println!("  needs a restart: {}", waiting.join(", "));
+    }
 }
 
 fn sum(reasons: &Value) -> u64 {

@@ -3,14 +3,23 @@
 #![expect(clippy::print_stdout, reason = "commands answer on standard output")]
 
 mod alerts;
+mod backtest;
+mod bench;
 mod check;
 mod client;
+mod config;
 #[cfg(feature = "demo")]
 mod demo;
 mod evaluate;
+mod explain;
+mod export;
 mod look;
 mod modbus;
+mod model;
+mod recorded;
+mod replay;
 mod run;
+mod shell;
 mod version;
 
 use std::path::PathBuf;
@@ -32,6 +41,9 @@ enum Command {
     Run(ConfigFile),
     /// Check a configuration and its models; print every error with its place.
     Check(ConfigFile),
+    /// What the configuration says, where it says so, and what a reload would do.
+    #[command(subcommand)]
+    Config(config::Command),
     /// What the running daemon does: samples, sources, models, outbox, disk.
     Status(client::Daemon),
     /// The newest reading of every tag.
@@ -40,13 +52,31 @@ enum Command {
     Alerts(alerts::Arguments),
     /// What happened to alerts, the newest first.
     History(look::Newest),
+    /// Why an alert was raised: each tag's part, and its course, from the buffer.
+    Explain(explain::Arguments),
+    /// Samples of the buffer as CSV or Parquet.
+    Export(export::Arguments),
     /// Payloads that could not be read, and why.
     Quarantine(look::Newest),
     /// Measure a model on recorded data, with what the daemon itself does to it.
     Evaluate(Box<evaluate::Arguments>),
+    /// Run recorded samples through a configuration; the alerts as JSON lines.
+    Replay(Box<replay::Arguments>),
+    /// Compare what another configuration or model would have said with what was said.
+    Backtest(Box<backtest::Arguments>),
+    /// Measure this box.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Find out what a Modbus device says, and what asking it costs. Only reads are sent.
     #[command(subcommand)]
     Modbus(modbus::Command),
+    /// The models of the box: list them, check a package, add one.
+    #[command(subcommand)]
+    Model(model::Command),
+    /// Completions for a shell; `andon completions bash > /etc/bash_completion.d/andon`.
+    Completions { shell: clap_complete::Shell },
+    /// The manual page, for man(1).
+    Man(shell::Manual),
     /// Run a simulated plant, its broker and the daemon in this terminal.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
@@ -67,13 +97,22 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),
         Command::Check(file) => check::main(&file.config),
+        Command::Config(command) => config::main(&command),
         Command::Status(daemon) => look::status(&daemon),
         Command::Tags(arguments) => look::tags(&arguments),
         Command::Alerts(arguments) => alerts::main(&arguments),
         Command::History(arguments) => look::history(&arguments),
+        Command::Explain(arguments) => explain::main(&arguments),
+        Command::Export(arguments) => export::main(&arguments),
         Command::Quarantine(arguments) => look::quarantine(&arguments),
         Command::Evaluate(arguments) => evaluate::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
+        Command::Backtest(arguments) => backtest::main(&arguments),
+        Command::Bench(command) => bench::main(&command),
         Command::Modbus(command) => modbus::main(&command),
+        Command::Model(command) => model::main(&command),
+        Command::Completions { shell } => Ok(shell::completions(shell)),
+        Command::Man(manual) => shell::manual(&manual),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::main(&arguments),
     };
@@ -81,4 +120,10 @@ pub fn main() -> ExitCode {
         eprintln!("andon: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// `NAME=REST` of an argument.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, rest) = text.split_once('=').ok_or("expected NAME=…")?;
+    Ok((name.trim().to_owned(), rest.trim().to_owned()))
 }

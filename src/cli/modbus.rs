@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ConfigFile;
 use crate::modbus::{Dialer, Endpoint, LinkError, Probe};
-use crate::settings::{ModbusTls, Parity, SerialLine};
+use crate::settings::{Parity, SerialLine, Tls};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -74,12 +74,7 @@ impl Way {
                 stop_bits: self.stop_bits,
                 ..SerialLine::default()
             },
-            tls: self.ca_file.clone().map(|ca_file| ModbusTls {
-                ca_file,
-                cert_file: None,
-                key_file: None,
-                server_name: None,
-            }),
+            tls: self.ca_file.clone().map(Tls::trusting),
         };
         Probe::new(dialer, self.timeout, self.pause)
     }

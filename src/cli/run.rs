@@ -9,15 +9,19 @@ use anyhow::Context;
 
 use super::check;
 use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
-use crate::pipeline::{self, Plan, Running};
+use crate::pipeline::{self, Running};
+use crate::plan::Plan;
+use crate::reload::{Follower, Stamp};
 use crate::settings::LogSettings;
 
 pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
-    let Some(plan) = check::plan(config)? else {
+    // Before it is read, so that no later change is missed.
+    let before = Stamp::of(config);
+    let Some(plan) = check::plan(config) else {
         return Ok(ExitCode::FAILURE);
     };
     log_to_stderr(&plan.settings.log)?;
-    runtime()?.block_on(serve(plan))
+    runtime()?.block_on(serve(config, before, plan))
 }
 
 /// One thread for the main loop and its adapters: a hop between threads costs more than the
@@ -29,14 +33,19 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("the async runtime does not start")
 }
 
-async fn serve(plan: Plan) -> anyhow::Result<ExitCode> {
+async fn serve(config: &Path, before: Stamp, plan: Plan) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("signals cannot be caught")?;
-    let running = pipeline::start(plan).await?;
+    let hangups = lifecycle::hangups().context("signals cannot be caught")?;
+    let mut running = pipeline::start(plan).await?;
     let addresses = running.http.map_or_else(String::new, |http| format!("http://{http}"));
     tracing::info!(http = addresses, "Andon is running.");
     lifecycle::ready("running");
     let watchdog =
         tokio::spawn(lifecycle::watchdog(Arc::clone(&running.overview.meters), running.token()));
+    if let Some(tuning) = running.tuning.take() {
+        let follower = Follower::new(config.to_owned(), before, tuning, hangups);
+        tokio::spawn(follower.run(running.stopping()));
+    }
     let code = until_stopped(running, &mut signals).await;
     watchdog.abort();
     Ok(code)

@@ -72,6 +72,17 @@ pub(super) fn read_all(settings: &mut Settings, source: &mut Source) -> Vec<Diag
     found
 }
 
+/// What the rows of `text` say, and what is wrong with them; for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn register_map(text: &str) -> (Vec<Register>, Vec<Diagnostic>) {
+    let (mut registers, mut found) = (Vec::new(), Vec::new());
+    let mut source = Source::new("andon.toml", "");
+    let mut rows =
+        Rows { file: "map.csv", device: "modbus[0]", source: &mut source, found: &mut found };
+    rows.read(text, &mut registers);
+    (registers, found)
+}
+
 /// The units of registers hold for their tags unless a `[[tag]]` matches.
 pub(super) fn name_units(settings: &mut Settings) {
     let mut units = Vec::new();

@@ -19,12 +19,14 @@ mod validate;
 mod wording;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::settings::Settings;
 
 pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use self::environment::environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::map::register_map;
 pub use self::source::{Place, Source};
 
 /// Longer files are refused: nobody wrote them.
@@ -38,6 +40,11 @@ pub struct Loaded {
     pub source: Source,
     /// What is suspicious and still works.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// The files that make up the configuration at `path`.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    vec![path.to_owned()]
 }
 
 /// Reads and checks `path`, overridden by the `ANDON__…` variables in `environment`.

@@ -6,11 +6,13 @@
 mod alarms;
 mod binary;
 mod classes;
+mod compare;
 mod value;
 
 pub use self::alarms::{Alarms, Track, alarms};
 pub use self::binary::{Binary, Confusion, Curve, Operating, Ranking, Scored};
 pub use self::classes::{ClassFigures, Classes};
+pub use self::compare::{Comparison, Spell, compare, false_alarms};
 pub use self::value::{Answered, ValueFigures};
 
 #[expect(clippy::cast_precision_loss, reason = "counts of rows")]

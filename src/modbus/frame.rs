@@ -232,6 +232,16 @@ impl Asked {
     }
 }
 
+/// The answer to `read` in the bytes of a device; for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn find_answer(
+    framing: Framing,
+    read: Read,
+    bytes: &[u8],
+) -> Result<Option<Result<Answer, Exception>>, FrameError> {
+    Asked { framing, transaction: 1, unit: 1, read }.find(bytes)
+}
+
 /// CRC-16 of Modbus: polynomial 0xA001, reflected, start 0xFFFF.
 pub(crate) fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {

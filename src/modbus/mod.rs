@@ -17,6 +17,8 @@ mod transport;
 mod unit;
 
 pub use self::endpoint::{Endpoint, EndpointError, group};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::frame::find_answer;
 pub use self::frame::{Answer, Exception, Framing, Read};
 pub use self::line::Line;
 pub use self::link::LinkError;

@@ -24,7 +24,7 @@ use super::frame::{Answer, Exception};
 use super::link::{Link, LinkError, Terms};
 use super::plan::{Plan, PlanError};
 use super::transport::Dialer;
-use super::unit::{DOWN, Refusal, Unit};
+use super::unit::{DOWN, Moment, Refusal, Unit};
 
 /// Polls all units behind one address. [`group`](super::group) makes the groups.
 pub struct Poller {
@@ -69,7 +69,7 @@ struct Turn {
 
 impl Driver {
     fn new(poller: Poller) -> Option<Self> {
-        let now = Instant::now();
+        let start = Moment { now: Instant::now(), wall: Timestamp::now() };
         let mut turns = Vec::with_capacity(poller.devices.len());
         let mut dialer: Option<Dialer> = None;
         for (device, health) in poller.devices.into_iter().zip(poller.health) {
@@ -83,7 +83,7 @@ impl Driver {
             dialer = Dialer::of(&device);
             let intern = |tag: &str| poller.registry.intern(&device.asset, tag).ok();
             let tags = device.register.iter().map(|register| intern(&register.tag)).collect();
-            let unit = Unit::new(device, plan, tags, now);
+            let unit = Unit::new(device, plan, tags, start);
             if unit.refused_tags() > 0 {
                 let (asset, tags) = (&unit.device.asset, unit.refused_tags());
                 error!(asset, tags, "No room for Modbus tags: raise limits.tags.");
@@ -96,7 +96,7 @@ impl Driver {
             dialer,
             link: None,
             backoff: Backoff::new(DOWN.0, DOWN.1, seed),
-            rest: now,
+            rest: start.now,
             turns,
             turn: 0,
             ledger: poller.ledger,

@@ -1,20 +1,16 @@
 //! Opens the way to an endpoint as one stream of bytes: TCP, TLS or a serial line.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
 
 use super::Endpoint;
-use crate::settings::{ModbusDevice, ModbusTls, Parity, SerialLine};
+use crate::settings::{ModbusDevice, Parity, SerialLine, Tls};
+use crate::tls;
 
 /// Any of the transports.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -25,7 +21,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub struct Dialer {
     pub(crate) endpoint: Endpoint,
     pub(crate) serial: SerialLine,
-    pub(crate) tls: Option<ModbusTls>,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Dialer {
@@ -46,10 +42,10 @@ impl Dialer {
             Endpoint::Tls { host, port } => {
                 let tls = self.tls.as_ref().ok_or_else(|| invalid("`tls` is not set"))?;
                 let stream = tcp(host, *port, limit).await?;
-                let name = tls.server_name.clone().unwrap_or_else(|| host.clone());
-                let name = ServerName::try_from(name).map_err(invalid)?;
-                let connecting = connector(tls)?.connect(name, stream);
-                let stream = timeout(limit, connecting).await.map_err(|_| late())??;
+                let connected = timeout(limit, tls::connect(tls, host, stream)).await;
+                let stream = connected
+                    .map_err(|_| late())?
+                    .map_err(|error| tls::explain(&error, tls).map_or(error, io::Error::other))?;
                 Ok(Box::new(stream))
             }
             Endpoint::Serial { path } => Ok(Box::new(serial(path, &self.serial)?)),
@@ -85,41 +81,6 @@ fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
         })?;
     port.clear(ClearBuffer::All).map_err(io::Error::from)?;
     Ok(port)
-}
-
-/// The files are read for every connection, so that exchanged certificates need no restart.
-fn connector(tls: &ModbusTls) -> io::Result<TlsConnector> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(&tls.ca_file)? {
-        roots.add(certificate).map_err(|error| unfit(&tls.ca_file, &error))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(invalid)?
-        .with_root_certificates(roots);
-    let config = match (&tls.cert_file, &tls.key_file) {
-        (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unfit(key, &error))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| unfit(certificate, &error))?
-        }
-        _ => builder.with_no_client_auth(),
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|error| unfit(file, &error))?;
-    let chain: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| unfit(file, &error))?;
-    match chain.is_empty() {
-        true => Err(unfit(file, &"there is no certificate in it")),
-        false => Ok(chain),
-    }
-}
-
-fn unfit(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    invalid(format!("{}: {error}", file.display()))
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

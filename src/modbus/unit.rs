@@ -50,6 +50,13 @@ pub(super) struct Unit {
     seed: u64,
 }
 
+/// One moment on both clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) wall: Timestamp,
+}
+
 /// All that is polled at one interval.
 struct Round {
     cadence: Cadence,
@@ -57,6 +64,8 @@ struct Round {
     /// Which registers, in their order.
     registers: Vec<usize>,
     due: Instant,
+    /// Where the second poll goes: the first is at once, whatever the time.
+    grid: Option<Instant>,
     rejoin: Backoff,
     rejoin_at: Option<Instant>,
 }
@@ -108,7 +117,7 @@ impl Unit {
         device: ModbusDevice,
         plan: Plan,
         tags: Vec<Option<TagId>>,
-        now: Instant,
+        start: Moment,
     ) -> Self {
         let seed =
             u64::from(crc32fast::hash(device.address.as_bytes())) << 8 | u64::from(device.unit);
@@ -120,7 +129,7 @@ impl Unit {
             rounds: plan
                 .cadences
                 .into_iter()
-                .map(|cadence| Round::new(cadence, seed, now))
+                .map(|cadence| Round::new(cadence, seed, start))
                 .collect(),
             current: None,
             cursor: 0,
@@ -128,7 +137,7 @@ impl Unit {
             counters,
             tags,
             answers: 0,
-            begun: now,
+            begun: start.now,
             down: None,
             backoff: Backoff::new(DOWN.0, DOWN.1, seed),
             standing: Standing::New,
@@ -288,25 +297,39 @@ impl Unit {
     }
 }
 
+impl Moment {
+    /// A multiple of `interval` of the wall clock, half an interval away or more: devices of one
+    /// interval are read together, at full seconds, and wake the box once.
+    fn next_on_grid(self, interval: Duration) -> Instant {
+        let wall = i128::from(self.wall.as_nanos());
+        let span = i128::try_from(interval.as_nanos().max(1)).unwrap_or(i128::MAX);
+        let into = u64::try_from(wall.rem_euclid(span)).unwrap_or_default();
+        let next = self.now + (interval - Duration::from_nanos(into).min(interval));
+        if next < self.now + interval / 2 { next + interval } else { next }
+    }
+}
+
 impl Round {
-    fn new(cadence: Cadence, seed: u64, now: Instant) -> Self {
+    fn new(cadence: Cadence, seed: u64, start: Moment) -> Self {
         let readings = cadence.requests.iter().flat_map(|request| &request.readings);
         let mut registers: Vec<usize> = readings.map(|reading| reading.tag).collect();
         registers.sort_unstable();
         Self {
             asks: asks(&cadence),
             registers,
-            due: now,
+            due: start.now,
+            grid: Some(start.next_on_grid(cadence.interval)),
             rejoin: Backoff::new(REJOIN.0, REJOIN.1, seed),
             rejoin_at: None,
             cadence,
         }
     }
 
-    /// Polls keep their phase; those that passed meanwhile are skipped, never made up for.
+    /// After the first, polls are on the grid; those that passed meanwhile are skipped, never
+    /// made up for.
     fn schedule(&mut self, now: Instant) -> u64 {
         let interval = self.cadence.interval;
-        self.due += interval;
+        self.due = self.grid.take().unwrap_or(self.due + interval);
         let Some(late) = now.checked_duration_since(self.due) else { return 0 };
         let (late, span) = (late.as_nanos(), interval.as_nanos());
         let into = u64::try_from(late % span).expect("an interval is at most a year");

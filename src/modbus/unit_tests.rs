@@ -13,7 +13,12 @@ fn unit(registers: usize, now: Instant) -> Unit {
     let device: ModbusDevice = toml::from_str(&text).unwrap();
     let plan = Plan::build(&device).unwrap();
     let tags = (0..).take(registers).map(|id| Some(TagId(id))).collect();
-    Unit::new(device, plan, tags, now)
+    Unit::new(device, plan, tags, at(now))
+}
+
+/// `now` is a full second.
+fn at(now: Instant) -> Moment {
+    Moment { now, wall: Timestamp::from_secs(1_000) }
 }
 
 /// Plays a device in which the registers `bad` do not exist, for one poll. Returns the requests
@@ -165,7 +170,7 @@ fn tags_of_different_intervals_are_polled_apart_and_each_keeps_its_phase() {
     )
     .unwrap();
     let plan = Plan::build(&device).unwrap();
-    let mut unit = Unit::new(device, plan, vec![Some(TagId(0)), Some(TagId(1))], now);
+    let mut unit = Unit::new(device, plan, vec![Some(TagId(0)), Some(TagId(1))], at(now));
     let mut polls: [Vec<u32>; 2] = Default::default();
     for step in 0..40 {
         let at = now + 50 * MILLI * step;
@@ -198,7 +203,7 @@ fn fault_29_a_counter_is_a_rate_between_two_polls() {
     let mut unit = unit(1, now);
     unit.device.register[0].rate = Some(crate::settings::RateUnit::S);
     let plan = Plan::build(&unit.device).unwrap();
-    let mut unit = Unit::new(unit.device, plan, unit.tags, now);
+    let mut unit = Unit::new(unit.device, plan, unit.tags, at(now));
     let mut poll = |count, at| {
         assert!(unit.request(at).is_some());
         let _ = unit.answered(&Answer::Registers(vec![count]), at);
@@ -207,4 +212,22 @@ fn fault_29_a_counter_is_a_rate_between_two_polls() {
     assert!(poll(65_500, now).is_nan());
     assert_eq!(poll(65_530, now + 500 * MILLI), 60.0);
     assert_eq!(poll(4, now + 1000 * MILLI), 20.0);
+}
+
+#[test]
+fn after_the_first_poll_all_devices_of_an_interval_are_due_together() {
+    let now = Instant::now();
+    let due = |milliseconds: i64| {
+        let wall = Timestamp::from_nanos(1_700_000_000_000_000_000 + milliseconds * 1_000_000);
+        let start = Moment { now: now + MILLI * u32::try_from(milliseconds).unwrap(), wall };
+        let one = unit(1, now);
+        let plan = Plan::build(&one.device).unwrap();
+        let mut unit = Unit::new(one.device, plan, one.tags, start);
+        assert_eq!(unit.due(), start.now, "the first is at once");
+        poll(&mut unit, &[], start.now);
+        unit.due()
+    };
+    assert_eq!(due(0), now + 100 * MILLI);
+    assert_eq!(due(30), now + 100 * MILLI);
+    assert_eq!(due(60), now + 200 * MILLI, "not twice within half an interval");
 }

@@ -63,6 +63,8 @@ pub struct Reference {
     pub golden: String,
     #[serde(default = "tolerance")]
     pub tolerance: f64,
+    /// File beside the card: what the model sees ordinarily, to explain alerts against.
+    pub background: Option<String>,
 }
 
 fn tolerance() -> f64 {
@@ -168,6 +170,10 @@ impl Card {
         if self.reference.golden.contains(['/', '\\']) || self.reference.golden.is_empty() {
             add("reference.golden", "expected a file name beside the card".into());
         }
+        let background = self.reference.background.as_deref();
+        if background.is_some_and(|file| file.contains(['/', '\\']) || file.is_empty()) {
+            add("reference.background", "expected a file name beside the card".into());
+        }
         if !(self.reference.tolerance >= 0.0 && self.reference.tolerance.is_finite()) {
             add("reference.tolerance", "expected a number from 0, such as 1e-5".into());
         }
@@ -205,7 +211,7 @@ impl OutputSettings {
 }
 
 impl SessionSettings {
-    fn check(&self, add: &mut impl FnMut(&str, String)) {
+    pub(super) fn check(&self, add: &mut impl FnMut(&str, String)) {
         if let Some(message) = unknown_devices(&self.devices) {
             add("runtime.devices", message);
         }

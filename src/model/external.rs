@@ -5,7 +5,7 @@
 
 /// The first outside file that `model` names, if any. Bytes that are no protobuf name none; the
 /// runtime refuses them later.
-pub(super) fn outside_file(model: &[u8]) -> Option<String> {
+pub(crate) fn outside_file(model: &[u8]) -> Option<String> {
     const GRAPH: u64 = 7;
     const FUNCTIONS: u64 = 25;
     fields(model).find_map(|(number, bytes)| match number {

@@ -30,18 +30,43 @@ struct Golden {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Nested {
+pub(super) enum Nested {
     Number(f64),
     List(Vec<Nested>),
 }
 
 impl Nested {
-    fn flatten(&self, out: &mut Vec<f64>) {
+    pub(super) fn flatten(&self, out: &mut Vec<f64>) {
         match self {
             Self::Number(number) => out.push(*number),
             Self::List(items) => items.iter().for_each(|item| item.flatten(out)),
         }
     }
+}
+
+/// The inputs of `file`, one after the other.
+pub(super) fn inputs(file: &Path, length: usize) -> Result<Vec<f32>, GoldenError> {
+    let name = file.display().to_string();
+    let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
+    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+    let golden: Golden =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    flattened(&name, &golden, length)
+}
+
+fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, GoldenError> {
+    let mut items = Vec::with_capacity(golden.input.len() * length);
+    for (item, input) in golden.input.iter().enumerate() {
+        let mut numbers = Vec::with_capacity(length);
+        input.flatten(&mut numbers);
+        if numbers.len() != length {
+            let (got, expected, file) = (numbers.len(), length, name.to_owned());
+            return Err(GoldenError::WrongLength { file, part: "input", item, got, expected });
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "models take f32")]
+        items.extend(numbers.iter().map(|number| *number as f32));
+    }
+    Ok(items)
 }
 
 /// Runs the items of `file` one by one and, where there are several, together.
@@ -57,17 +82,7 @@ pub(super) fn check(file: &Path, tolerance: f64, session: &mut Session) -> Resul
         return Err(unreadable(message));
     }
     let length = session.item_len();
-    let mut items = Vec::with_capacity(golden.input.len() * length);
-    for (item, input) in golden.input.iter().enumerate() {
-        let mut numbers = Vec::with_capacity(length);
-        input.flatten(&mut numbers);
-        if numbers.len() != length {
-            let (got, expected, file) = (numbers.len(), length, name);
-            return Err(GoldenError::WrongLength { file, part: "input", item, got, expected });
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "models take f32")]
-        items.extend(numbers.iter().map(|number| *number as f32));
-    }
+    let items = flattened(&name, &golden, length)?;
     let checks = Checks { file: &name, tolerance, golden: &golden };
     for (item, input) in items.chunks(length).enumerate() {
         checks.run(session, input, item)?;

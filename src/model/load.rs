@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
+use super::device::OnDevice;
+use super::engine::{Engine, Manner};
 use super::golden::{self, GoldenError};
 use super::locate;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
-use super::worker::{Manner, ModelWorker};
+use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Threshold, complete};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
-use crate::verdict::{ModelIdentity, PredictionId, Verdict};
+use crate::verdict::{Explained, ModelIdentity, PredictionId, Verdict};
 
 /// A prediction that is ready to run.
 #[derive(Clone, Debug)]
@@ -41,16 +44,37 @@ pub struct LoadedModel {
     pub identity: Arc<ModelIdentity>,
     pub card: Card,
     session: Session,
+    background: Arc<[Vec<f32>]>,
 }
 
 impl LoadedModel {
+    /// Nobody asks for explanations.
     pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
+        let (nowhere, _) = mpsc::channel(1);
+        self.spawn_explaining(out, nowhere)
+    }
+
+    /// What is asked of [`ModelHandle::explain`](super::ModelHandle::explain) goes to `explained`.
+    pub fn spawn_explaining(
+        self,
+        out: mpsc::Sender<Verdict>,
+        explained: mpsc::Sender<Explained>,
+    ) -> std::io::Result<ModelWorker> {
+        ModelWorker::spawn(self.engine(), out, explained)
+    }
+
+    /// To be driven by the caller, in its own thread.
+    pub fn engine(self) -> Engine {
         let manner = Manner {
             kind: self.card.output.kind,
             max_batch: self.card.runtime.max_batch,
             deadline: self.card.runtime.deadline,
         };
-        ModelWorker::spawn(self.session, self.identity, manner, out)
+        Engine::new(self.session, self.identity, manner, self.background)
+    }
+
+    pub(super) fn into_graph(self) -> OnDevice {
+        self.session.into_graph()
     }
 }
 
@@ -66,12 +90,16 @@ pub enum LoadError {
     Runtime(#[from] RuntimeError),
     #[error("prediction `{prediction}`: {error}")]
     Model { prediction: String, error: RepositoryError },
+    #[error("model `{reference}`: {error}")]
+    Repository { reference: String, error: RepositoryError },
     #[error(transparent)]
     Card(CardError),
     #[error("{}: {error}", model.display())]
     Session { model: PathBuf, error: SessionError },
     #[error(transparent)]
     Golden(GoldenError),
+    #[error(transparent)]
+    Background(BackgroundError),
     /// A setting of the configuration; `key` is relative to the prediction.
     #[error("prediction `{prediction}`: {key}: {message}")]
     Setting { prediction: String, key: String, message: String },
@@ -183,7 +211,7 @@ impl Loader<'_> {
     }
 }
 
-fn start(
+pub(super) fn start(
     runtime: &Runtime,
     package: &Package,
     devices: Option<&[String]>,
@@ -205,9 +233,12 @@ fn start(
         name: card.name.clone(),
         version: card.version.clone(),
         sha256: card.sha256.to_ascii_lowercase(),
-        device: session.device.clone(),
+        device: session.device().to_owned(),
     });
-    Ok(LoadedModel { identity, card: card.clone(), session })
+    let file = card.reference.background.as_ref().map(|name| package.folder.join(name));
+    let background = background::read(file.as_deref(), &spec)
+        .map_err(|error| vec![LoadError::Background(error)])?;
+    Ok(LoadedModel { identity, card: card.clone(), session, background })
 }
 
 fn located(package: &Package, key: String, message: String) -> LoadError {

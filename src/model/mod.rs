@@ -5,26 +5,38 @@
 
 mod answer;
 mod assignment;
+mod background;
 mod card;
+mod device;
+mod engine;
 mod external;
 mod golden;
 mod graph;
 mod load;
 mod locate;
+mod open;
 mod queue;
 mod repository;
 mod runtime;
+mod service;
 mod session;
 mod stats;
 mod telemetry;
 mod worker;
 
 pub use self::answer::{Answer, Unhealthy};
+pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
+pub use self::engine::{Engine, Inquiry};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::external::outside_file;
+pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
 pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
-pub use self::repository::{Package, RepositoryError, find};
+pub use self::open::open;
+pub use self::repository::{Package, RepositoryError, compare_versions, find, index};
 pub use self::runtime::{Runtime, RuntimeError};
+pub use self::service::{Call, CallError, Service, ServiceStats, Tally};
 pub use self::session::{RunError, Session, SessionError};
 pub use self::stats::{ModelSnapshot, ModelStats};
 pub use self::telemetry::forbid_telemetry;

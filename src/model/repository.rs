@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::card::{Card, CardError};
 use super::external;
+use super::golden::{self, GoldenError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -58,6 +59,11 @@ impl Package {
         self.folder.join(&self.card.reference.golden)
     }
 
+    /// What goes into the model in its golden pairs, item after item of `item_len` numbers.
+    pub fn golden_inputs(&self, item_len: usize) -> Result<Vec<f32>, GoldenError> {
+        golden::inputs(&self.golden_file(), item_len)
+    }
+
     /// Reads the model in `folder`; every problem of the card at once.
     pub fn read(folder: &Path) -> Result<Self, Vec<RepositoryError>> {
         let read = |name: &str| {
@@ -68,38 +74,58 @@ impl Package {
         let text = String::from_utf8_lossy(&read(CARD)?).into_owned();
         let card = Card::parse(&file, &text)
             .map_err(|errors| errors.into_iter().map(RepositoryError::Card).collect::<Vec<_>>())?;
-        let mut errors = misplaced(folder, &file, &card);
-        let path = folder.join(ONNX);
-        let onnx = read(ONNX)?;
-        let (expected, got) = (card.sha256.to_ascii_lowercase(), sha256(&onnx));
-        if expected != got {
-            errors.push(RepositoryError::WrongHash { path: path.clone(), expected, got });
-        }
-        if let Some(outside) = external::outside_file(&onnx) {
-            errors.push(RepositoryError::External { path, outside });
-        }
-        if errors.is_empty() {
-            Ok(Self { folder: folder.to_owned(), card, text, onnx })
-        } else {
-            Err(errors)
-        }
+        let onnx = read_service(folder, &card.name, &card.version, &card.sha256)?;
+        Ok(Self { folder: folder.to_owned(), card, text, onnx })
     }
 }
 
-const CARD: &str = "model.toml";
+/// The graph's bytes, which must be those that the card means, where the card says it lies.
+pub(super) fn read_service(
+    folder: &Path,
+    name: &str,
+    version: &str,
+    hash: &str,
+) -> Result<Vec<u8>, Vec<RepositoryError>> {
+    let mut errors = misplaced(folder, name, version);
+    let path = folder.join(ONNX);
+    let onnx = fs::read(&path)
+        .map_err(|error| vec![RepositoryError::Unreadable { path: path.clone(), error }])?;
+    let (expected, got) = (hash.to_ascii_lowercase(), sha256(&onnx));
+    if expected != got {
+        errors.push(RepositoryError::WrongHash { path: path.clone(), expected, got });
+    }
+    if let Some(outside) = external::outside_file(&onnx) {
+        errors.push(RepositoryError::External { path, outside });
+    }
+    if errors.is_empty() { Ok(onnx) } else { Err(errors) }
+}
+
+/// Every `(name, version)` that has a card, versions from the lowest to the highest.
+pub fn index(models: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for name in folders(models) {
+        let mut versions = folders_with_cards(&models.join(&name));
+        versions.sort_by(|a, b| compare_versions(a, b));
+        found.extend(versions.into_iter().map(|version| (name.clone(), version)));
+    }
+    found
+}
+
+pub(super) const CARD: &str = "model.toml";
 const ONNX: &str = "model.onnx";
 
 /// A card must stand in the folders that its name and version say.
-fn misplaced(folder: &Path, file: &Path, card: &Card) -> Vec<RepositoryError> {
+fn misplaced(folder: &Path, name: &str, version: &str) -> Vec<RepositoryError> {
+    let file = folder.join(CARD);
     let in_version = folder.file_name().and_then(|name| name.to_str());
     let in_name = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    [("version", &card.version, in_version), ("name", &card.name, in_name)]
+    [("version", version, in_version), ("name", name, in_name)]
         .into_iter()
-        .filter(|(_, says, lies)| lies.is_some_and(|lies| lies != says.as_str()))
+        .filter(|(_, says, lies)| lies.is_some_and(|lies| lies != *says))
         .map(|(key, says, lies)| {
             let lies = lies.unwrap_or_default();
             RepositoryError::Card(CardError {
-                file: file.to_owned(),
+                file: file.clone(),
                 key: key.into(),
                 place: None,
                 message: format!("says `{says}`, but the folder is `{lies}`; make them the same"),
@@ -155,7 +181,7 @@ fn folders_with_cards(path: &Path) -> Vec<String> {
 }
 
 /// Number by number; a pre-release (`1.0.0-rc1`) comes before its release.
-fn compare_versions(a: &str, b: &str) -> Ordering {
+pub fn compare_versions(a: &str, b: &str) -> Ordering {
     let (a_main, a_pre) = a.split_once('-').map_or((a, None), |(main, pre)| (main, Some(pre)));
     let (b_main, b_pre) = b.split_once('-').map_or((b, None), |(main, pre)| (main, Some(pre)));
     compare_parts(a_main, b_main).then_with(|| match (a_pre, b_pre) {

@@ -1,14 +1,11 @@
-//! One model in ONNX Runtime: loading on the first device that will have it, and running.
+//! A model that predicts: frames in, numbers out, as its card says.
 
-use ort::ep;
-use ort::logging::LogLevel;
-use ort::session::builder::{AutoDevicePolicy, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionOutputs};
 use ort::value::{DynMapValueType, DynSequenceValueType, TensorRef};
 
 use super::answer::Judge;
-use super::assignment;
-use super::card::{Card, SessionSettings};
+use super::card::Card;
+use super::device::OnDevice;
 use super::graph::{self, ClaimError, Read, Wiring};
 use super::runtime::Runtime;
 use crate::frame::FrameSpec;
@@ -25,7 +22,7 @@ pub enum SessionError {
 /// The runtime failed on a batch.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the model could not be run: {0}")]
-pub struct RunError(String);
+pub struct RunError(pub(super) String);
 
 impl From<ort::Error> for RunError {
     fn from(error: ort::Error) -> Self {
@@ -35,14 +32,12 @@ impl From<ort::Error> for RunError {
 
 /// A loaded model that agrees with its card.
 pub struct Session {
-    inner: ort::session::Session,
+    graph: OnDevice,
     options: RunOptions<HasSelectedOutputs>,
     wiring: Wiring,
     judge: Judge,
     output: String,
     item_len: usize,
-    /// `cpu`, or `cuda+cpu` when some nodes fell back: as the runtime assigned them.
-    pub device: String,
     doubles: Vec<f64>,
     padded: Vec<f32>,
 }
@@ -55,20 +50,19 @@ impl Session {
         devices: &[String],
         onnx: &[u8],
     ) -> Result<Self, SessionError> {
-        let (inner, device) = open(runtime, &card.runtime, devices, onnx)?;
-        let wiring = graph::check(card, spec, inner.inputs(), inner.outputs())
+        let graph = OnDevice::open(runtime, &card.runtime, devices, onnx)?;
+        let wiring = graph::check(card, spec, graph.inner.inputs(), graph.inner.outputs())
             .map_err(SessionError::Claims)?;
         let output = card.output.tensor.clone();
         let options = RunOptions::new()
             .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
             .with_outputs(OutputSelector::no_default().with(&output));
         Ok(Self {
-            inner,
+            graph,
             options,
             judge: Judge::new(&card.output),
             output,
             item_len: spec.item_len(),
-            device,
             doubles: Vec::new(),
             padded: Vec::new(),
             wiring,
@@ -77,6 +71,18 @@ impl Session {
 
     pub(super) fn judge(&self) -> &Judge {
         &self.judge
+    }
+
+    pub fn device(&self) -> &str {
+        &self.graph.device
+    }
+
+    pub(super) fn into_graph(self) -> OnDevice {
+        self.graph
+    }
+
+    pub(super) fn graph(&mut self) -> &mut OnDevice {
+        &mut self.graph
     }
 
     /// Numbers that one item takes.
@@ -119,10 +125,10 @@ impl Session {
             self.doubles.clear();
             self.doubles.extend(items.iter().map(|value| f64::from(*value)));
             let input = TensorRef::from_array_view((shape, self.doubles.as_slice()))?;
-            self.inner.run_with_options(ort::inputs![input], &self.options)?
+            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
         } else {
             let input = TensorRef::from_array_view((shape, items))?;
-            self.inner.run_with_options(ort::inputs![input], &self.options)?
+            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
         };
         let before = out.len();
         read(&outputs, &self.output, self.wiring.read, &self.judge, out)?;
@@ -188,78 +194,4 @@ fn position(judge: &Judge, label: &str) -> Option<usize> {
 #[expect(clippy::cast_precision_loss, reason = "a count of classes")]
 fn column_of(judge: &Judge, label: &str) -> f64 {
     position(judge, label).map_or(f64::NAN, |column| column as f64)
-}
-
-/// Opens the model on the first device of the chain that works; says which providers took nodes.
-fn open(
-    runtime: &Runtime,
-    settings: &SessionSettings,
-    devices: &[String],
-    onnx: &[u8],
-) -> Result<(ort::session::Session, String), SessionError> {
-    let mut reasons = Vec::new();
-    let chain = if settings.strict { &devices[..devices.len().min(1)] } else { devices };
-    for device in chain {
-        let opened = builder(runtime, settings, device)
-            .and_then(|mut builder| builder.commit_from_memory(onnx));
-        match opened {
-            Ok(session) => {
-                let used = used(&session, device);
-                if !reasons.is_empty() {
-                    tracing::warn!(
-                        device = used,
-                        reasons = reasons.join("; "),
-                        "the model fell back to a later device of its chain"
-                    );
-                }
-                return Ok((session, used));
-            }
-            Err(error) => reasons.push(format!("{device}: {error}")),
-        }
-    }
-    Err(SessionError::NoDevice(reasons))
-}
-
-fn builder(
-    runtime: &Runtime,
-    settings: &SessionSettings,
-    device: &str,
-) -> ort::Result<SessionBuilder> {
-    let provider = match device {
-        "tensorrt" => Some(ep::TensorRT::default().build()),
-        "cuda" => Some(ep::CUDA::default().build()),
-        "openvino" => Some(ep::OpenVINO::default().build()),
-        _ => None,
-    };
-    let mut builder = ort::session::Session::builder(&runtime.environment)?
-        .with_auto_device(AutoDevicePolicy::PreferCPU)?
-        .with_log_level(LogLevel::Warning)?
-        .with_intra_threads(settings.threads)?
-        .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        .with_memory_pattern(false)?
-        .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
-    if settings.strict && provider.is_some() {
-        builder = builder.with_disable_cpu_fallback()?;
-    }
-    // Without an arena the runtime keeps nothing between batches; small models lose no time by it.
-    let cpu = ep::CPU::default().with_arena_allocator(false).build().error_on_failure();
-    let providers: Vec<_> =
-        provider.map(|p| p.error_on_failure()).into_iter().chain([cpu]).collect();
-    Ok(builder.with_execution_providers(providers)?)
-}
-
-fn used(session: &ort::session::Session, asked: &str) -> String {
-    let providers = assignment::providers(session);
-    if providers.is_empty() {
-        return asked.to_owned();
-    }
-    let names: Vec<_> = providers.iter().map(|(provider, _)| device_name(provider)).collect();
-    names.join("+")
-}
-
-fn device_name(provider: &str) -> String {
-    let short = provider.strip_suffix("ExecutionProvider").unwrap_or(provider);
-    short.to_ascii_lowercase()
 }

@@ -1,4 +1,5 @@
-//! One OS thread a model: frames in, verdicts out.
+//! One OS thread a model: frames in, verdicts out; in between, and never before a frame, it works
+//! out why an alert was raised, and answers requests over the protocol.
 //!
 //! Frames that wait together run as one batch. The answers of a batch leave in the order of the
 //! frames. An answer that cannot be believed makes no verdict and is counted.
@@ -10,16 +11,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::card::OutputKind;
-use super::queue::Queue;
+use super::engine::{Engine, Inquiry, Study};
 pub use super::queue::Submitted;
-use super::session::{RunError, Session};
+use super::queue::{Queue, Work};
+use super::service::Service;
 use super::stats::ModelStats;
-use crate::explain;
 use crate::frame::Frame;
-use crate::settings::Direction;
-use crate::verdict::{Contribution, ModelIdentity, Verdict};
+use crate::verdict::{Explained, Verdict};
+
+/// So long after its alert a reason still helps.
+const EXPLAIN_WITHIN: Duration = Duration::from_millis(200);
 
 /// A model with its thread. Dropping it lets the thread end by itself once its queue is empty.
 #[derive(Debug)]
@@ -33,34 +34,23 @@ pub struct ModelWorker {
 pub struct ModelHandle {
     queue: Arc<Queue>,
     stats: Arc<ModelStats>,
-}
-
-/// How a worker runs its model.
-#[derive(Clone, Debug)]
-pub(super) struct Manner {
-    pub(super) kind: OutputKind,
-    pub(super) max_batch: usize,
-    pub(super) deadline: Duration,
+    service: Service,
 }
 
 impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
     pub(super) fn spawn(
-        session: Session,
-        identity: Arc<ModelIdentity>,
-        manner: Manner,
+        mut engine: Engine,
         out: mpsc::Sender<Verdict>,
+        explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<Self> {
-        let stats = Arc::new(ModelStats::new(identity));
-        let handle = ModelHandle { queue: Arc::new(Queue::default()), stats };
-        let mut task = Task {
-            session,
-            manner,
-            out,
-            handle: handle.clone(),
-            items: Vec::new(),
-            numbers: Vec::new(),
-        };
+        let stats = Arc::clone(engine.stats());
+        let queue = Arc::new(Queue::default());
+        let max_batch = engine.max_batch();
+        let signature = engine.graph().signature(max_batch);
+        let service = Service::new(Arc::clone(&queue), Arc::clone(&stats.identity), signature);
+        let handle = ModelHandle { queue, stats, service };
+        let mut task = Task { engine, out, explained, handle: handle.clone() };
         let thread =
             std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
@@ -90,8 +80,7 @@ impl Drop for ModelWorker {
 impl ModelHandle {
     /// Never waits.
     pub fn submit(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit(frame);
-        self.stats.queued(length);
+        let outcome = self.queue.submit(frame, |length| self.stats.queued(length));
         if outcome == Submitted::Replaced {
             self.stats.replaced();
         }
@@ -100,9 +89,18 @@ impl ModelHandle {
 
     /// Waits for room instead of replacing; for replays, where every frame counts. Blocks.
     pub fn submit_wait(&self, frame: Frame) -> Submitted {
-        let (outcome, length) = self.queue.submit_wait(frame);
-        self.stats.queued(length);
-        outcome
+        self.queue.submit_wait(frame, |length| self.stats.queued(length))
+    }
+
+    /// The way in for requests over the protocol.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Asks why an alert was raised. The answer comes when no frame waits, or not in time; too
+    /// many questions are given back.
+    pub fn explain(&self, inquiry: Inquiry) -> Result<(), Inquiry> {
+        self.queue.inquire(inquiry)
     }
 
     pub fn stats(&self) -> &Arc<ModelStats> {
@@ -111,12 +109,10 @@ impl ModelHandle {
 }
 
 struct Task {
-    session: Session,
-    manner: Manner,
+    engine: Engine,
     out: mpsc::Sender<Verdict>,
+    explained: mpsc::Sender<Explained>,
     handle: ModelHandle,
-    items: Vec<f32>,
-    numbers: Vec<f64>,
 }
 
 impl Drop for Task {
@@ -127,24 +123,50 @@ impl Drop for Task {
 
 impl Task {
     fn run(&mut self) {
-        let mut batch = Vec::with_capacity(self.manner.max_batch);
-        while let Some(left) = self.handle.queue.take(self.manner.max_batch, &mut batch) {
-            self.handle.stats.queued(left);
-            let (verdicts, error) = match self.infer(&batch) {
-                Ok(done) => done,
-                Err(error) => {
-                    self.handle.stats.failed(batch.len());
-                    (Vec::new(), Some(error.to_string()))
+        let max_batch = self.engine.max_batch();
+        let mut batch = Vec::with_capacity(max_batch);
+        let mut study: Option<(Study, Instant)> = None;
+        let (queue, stats) = (Arc::clone(&self.handle.queue), Arc::clone(&self.handle.stats));
+        let note = |length| stats.queued(length);
+        while let Some(work) = queue.take(max_batch, &mut batch, study.is_some(), note) {
+            match work {
+                Work::Frames => {
+                    if !self.answer(&batch) {
+                        return;
+                    }
+                    batch.clear();
                 }
-            };
-            self.report(error);
-            for verdict in verdicts {
-                if self.out.blocking_send(verdict).is_err() {
-                    return;
+                Work::Inquiry(inquiry, asked) => study = Some((self.engine.study(inquiry), asked)),
+                Work::Request(job) => self.handle.service.answer(self.engine.graph(), job),
+                Work::GoOn => {
+                    study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }
             }
-            batch.clear();
         }
+    }
+
+    /// False when nobody takes the verdicts.
+    fn answer(&mut self, batch: &[Frame]) -> bool {
+        let (verdicts, error) = match self.engine.infer(batch) {
+            Ok(done) => done,
+            Err(error) => {
+                self.handle.stats.failed(batch.len());
+                (Vec::new(), Some(error.to_string()))
+            }
+        };
+        self.report(error);
+        verdicts.into_iter().all(|verdict| self.out.blocking_send(verdict).is_ok())
+    }
+
+    /// A few more questions, and then a look for frames again; nothing is left when it is done.
+    fn go_on(&mut self, mut study: Study, asked: Instant) -> Option<(Study, Instant)> {
+        let in_time = asked.elapsed() < EXPLAIN_WITHIN;
+        if in_time && !self.engine.pursue(&mut study) {
+            return Some((study, asked));
+        }
+        // Whoever asks sees to it that there is room.
+        let _ = self.explained.try_send(study.conclude());
+        None
     }
 
     fn report(&self, error: Option<String>) {
@@ -159,89 +181,5 @@ impl Task {
                 None => tracing::info!(model = name, "the model gives usable answers again"),
             }
         }
-    }
-
-    /// The verdicts, and the last thing that was wrong with an answer.
-    fn infer(&mut self, batch: &[Frame]) -> Result<(Vec<Verdict>, Option<String>), RunError> {
-        self.items.clear();
-        batch.iter().for_each(|frame| self.items.extend_from_slice(&frame.values));
-        let started = Instant::now();
-        let width = self.session.run(&self.items, &mut self.numbers)?;
-        let took = started.elapsed();
-        self.handle.stats.ran(batch.len(), took);
-        if took > self.manner.deadline {
-            self.handle.stats.late();
-            tracing::debug!(?took, frames = batch.len(), "a batch ran past its deadline");
-        }
-        let mut verdicts = Vec::with_capacity(batch.len());
-        let mut wrong = None;
-        let numbers = std::mem::take(&mut self.numbers);
-        for (frame, row) in batch.iter().zip(numbers.chunks(width)) {
-            match self.session.judge().answer(row, &frame.values) {
-                Ok(answer) => verdicts.push(self.verdict(frame, answer, row)),
-                Err(error) => {
-                    self.handle.stats.unhealthy();
-                    wrong = Some(error.to_string());
-                }
-            }
-        }
-        self.numbers = numbers;
-        Ok((verdicts, wrong))
-    }
-
-    fn verdict(&mut self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
-        let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
-        let contributions = threshold.map_or_else(Vec::new, |threshold| {
-            self.handle.stats.explained();
-            self.reasons(frame, answer.score, row, threshold.direction)
-        });
-        Verdict {
-            prediction: frame.prediction,
-            asset: frame.asset,
-            evidence: frame.evidence,
-            score: answer.score,
-            label: answer.label,
-            contributions,
-            model: Some(Arc::clone(&self.handle.stats.identity)),
-            arrived: frame.arrived,
-        }
-    }
-
-    fn reasons(
-        &mut self,
-        frame: &Frame,
-        score: f64,
-        row: &[f64],
-        direction: Direction,
-    ) -> Vec<Contribution> {
-        let spec = &frame.spec;
-        let pushes = if self.manner.kind == OutputKind::Reconstruction {
-            explain::error_by_tag(spec, &frame.values, row)
-        } else {
-            self.without_each_tag(frame, score)
-        };
-        explain::contributions(spec, &frame.latest, &pushes, direction)
-    }
-
-    /// How much higher the score is than without each tag; NaN where the model cannot say.
-    fn without_each_tag(&mut self, frame: &Frame, score: f64) -> Vec<f64> {
-        let tags: Vec<usize> = (0..frame.spec.tags.len()).collect();
-        let mut pushes = Vec::with_capacity(tags.len());
-        let (mut items, mut numbers) = (Vec::new(), Vec::new());
-        for chunk in tags.chunks(self.manner.max_batch) {
-            items.clear();
-            for tag in chunk {
-                explain::without_tag(&frame.spec, &frame.values, *tag, &mut items);
-            }
-            let Ok(width) = self.session.run(&items, &mut numbers) else {
-                pushes.resize(pushes.len() + chunk.len(), f64::NAN);
-                continue;
-            };
-            pushes.extend(numbers.chunks(width).map(|row| {
-                let without = self.session.judge().answer(row, &[]);
-                without.map_or(f64::NAN, |without| score - without.score)
-            }));
-        }
-        pushes
     }
 }

@@ -10,13 +10,12 @@ pub struct Address {
     /// A name or an address; IPv6 in brackets.
     pub host: String,
     pub port: u16,
+    pub encrypted: bool,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {
-    #[error("`{0}` needs TLS, which this version does not have yet; write `mqtt://host:1883`")]
-    Tls(String),
-    #[error("`{0}` is not a broker's address; write `mqtt://host:1883`")]
+    #[error("`{0}` is not a broker's address; write `mqtt://host:1883` or `mqtts://host:8883`")]
     Scheme(String),
     #[error("`{0}` names no host; write `mqtt://host:1883`")]
     Host(String),
@@ -28,15 +27,16 @@ pub enum AddressError {
     Path(String),
 }
 
-/// MQTT's registered port.
+/// MQTT's registered ports.
 const PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
 
 impl Address {
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let owned = || url.to_owned();
-        let rest = match url.split_once("://") {
-            Some(("mqtt", rest)) => rest,
-            Some(("mqtts" | "ssl" | "tls" | "wss", _)) => return Err(AddressError::Tls(owned())),
+        let (rest, encrypted) = match url.split_once("://") {
+            Some(("mqtt", rest)) => (rest, false),
+            Some(("mqtts", rest)) => (rest, true),
             _ => return Err(AddressError::Scheme(owned())),
         };
         if rest.contains('@') {
@@ -48,7 +48,7 @@ impl Address {
         }
         let port_at = place.rfind(':').filter(|colon| place.rfind(']') < Some(*colon));
         let (host, port) = match port_at {
-            None => (place, PORT),
+            None => (place, if encrypted { TLS_PORT } else { PORT }),
             Some(colon) => {
                 let port = place[colon + 1..].parse().ok().filter(|port| *port != 0);
                 (&place[..colon], port.ok_or_else(|| AddressError::Port(owned()))?)
@@ -59,7 +59,7 @@ impl Address {
         {
             return Err(AddressError::Host(owned()));
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.to_owned(), port, encrypted })
     }
 }
 
@@ -105,13 +105,13 @@ mod tests {
         assert_eq!(parse("mqtt://broker"), Ok(("broker".into(), 1883)));
         assert_eq!(parse("mqtt://10.0.0.7:1884/"), Ok(("10.0.0.7".into(), 1884)));
         assert_eq!(parse("mqtt://[::1]:1884"), Ok(("[::1]".into(), 1884)));
+        assert_eq!(parse("mqtts://broker"), Ok(("broker".into(), 8883)));
         assert_eq!(parse("mqtt://[::1]"), Ok(("[::1]".into(), 1883)));
     }
 
     #[test]
     fn wrong_addresses_say_what_to_write_instead() {
-        assert!(matches!(parse("mqtts://broker"), Err(AddressError::Tls(_))));
-        assert!(parse("mqtts://broker").unwrap_err().to_string().contains("yet"));
+        assert!(parse("ssl://broker").unwrap_err().to_string().contains("mqtts://"));
         assert!(matches!(parse("broker:1883"), Err(AddressError::Scheme(_))));
         assert!(matches!(parse("http://broker"), Err(AddressError::Scheme(_))));
         assert!(matches!(parse("mqtt://:1883"), Err(AddressError::Host(_))));

@@ -10,15 +10,18 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout_at};
 
 use super::address::PasswordError;
 use super::dialer::{Dialer, Role};
+use super::stream::Stream;
 use super::wire::{self, Incoming, Received, Welcome, WireError};
 use crate::message::Message;
+use crate::settings::Tls;
+use crate::tls::{self, Stamp};
 
 /// From the name look-up to the CONNACK.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,10 +53,16 @@ pub(super) enum LinkError {
     Protocol(#[from] WireError),
     #[error("{host}:{port} cannot be reached: {error}")]
     Unreachable { host: String, port: u16, error: std::io::Error },
+    #[error("no encrypted link: {0}")]
+    Secrecy(String),
+    #[error("certificate files were exchanged; connecting again with them")]
+    Renewed,
     #[error("the link broke: {0}")]
     Broken(#[from] std::io::Error),
     #[error("messages were given up unstored; connecting again so that the broker resends them")]
     GivenUp,
+    #[error("the broker's settings have changed")]
+    Moved,
 }
 
 /// What comes over a link.
@@ -68,11 +77,15 @@ pub(super) enum Arrival {
     },
     /// The answer to a subscription, one entry a filter: why it was refused, if it was.
     Subscribed(Vec<Option<String>>),
+    Unsubscribed,
 }
 
 #[derive(Debug)]
 pub(super) struct Link {
-    stream: TcpStream,
+    stream: Stream,
+    /// Of the certificates this link was made with.
+    stamp: Option<Stamp>,
+    tls: Option<Tls>,
     input: BytesMut,
     output: BytesMut,
     max_packet: u32,
@@ -98,8 +111,18 @@ impl Link {
             error,
         })?;
         stream.set_nodelay(true)?;
+        let stamp = dialer.tls.as_ref().map(Stamp::of);
+        let stream = match &dialer.tls {
+            None => Stream::from(stream),
+            Some(tls) => {
+                let secured = timeout_at(deadline, tls::connect(tls, host, stream)).await;
+                secured.map_err(late).flatten().map_err(|error| secrecy(error, tls))?.into()
+            }
+        };
         let mut link = Self {
             stream,
+            stamp,
+            tls: dialer.tls.clone(),
             input: BytesMut::with_capacity(READ),
             output: BytesMut::new(),
             max_packet: dialer.max_packet,
@@ -110,7 +133,12 @@ impl Link {
             unsaid: 0,
         };
         wire::connect(dialer, dialer.password()?, &mut link.output)?;
-        let welcome = timeout_at(deadline, link.handshake()).await.map_err(late)??;
+        // With TLS 1.3 a refusal of our certificate comes only now.
+        let welcome = timeout_at(deadline, link.handshake()).await.map_err(late)?;
+        let welcome = welcome.map_err(|error| match (error, &dialer.tls) {
+            (LinkError::Broken(error), Some(tls)) => secrecy(error, tls),
+            (error, _) => error,
+        })?;
         if let Some(keep_alive) = welcome.keep_alive.filter(|seconds| *seconds > 0) {
             link.quarters = quarters(Duration::from_secs(u64::from(keep_alive)));
         }
@@ -139,15 +167,20 @@ impl Link {
                 return Ok(arrival);
             }
             self.input.reserve(READ / 2);
-            let (mut reader, mut writer) = self.stream.split();
-            tokio::select! {
-                biased;
-                count = writer.write_buf(&mut self.output), if !self.output.is_empty() => {
-                    count?;
+            let Self { stream, output, input, quarters, .. } = self;
+            let turn = poll_fn(|cx| {
+                if let Poll::Ready(Err(error)) = stream.poll_send(output, cx) {
+                    return Poll::Ready(Err(error));
                 }
                 // Before the reading, or a flood would leave no time for the ping.
-                _ = self.quarters.tick() => self.watch()?,
-                count = reader.read_buf(&mut self.input) => self.note_read(count?)?,
+                if quarters.poll_tick(cx).is_ready() {
+                    return Poll::Ready(Ok(None));
+                }
+                pin!(stream.read_buf(input)).poll(cx).map_ok(Some)
+            });
+            match turn.await? {
+                None => self.watch()?,
+                Some(count) => self.note_read(count)?,
             }
         }
     }
@@ -156,28 +189,24 @@ impl Link {
     /// long as nothing more can be taken. Ends only with an error.
     pub(super) async fn hold(&mut self) -> LinkError {
         loop {
-            tokio::select! {
-                written = self.stream.write_buf(&mut self.output), if !self.output.is_empty() => {
-                    if let Err(error) = written {
-                        return error.into();
-                    }
+            let Self { stream, output, quarters, .. } = self;
+            let turn = poll_fn(|cx| {
+                if let Poll::Ready(Err(error)) = stream.poll_send(output, cx) {
+                    return Poll::Ready(Err(error));
                 }
+                quarters.poll_tick(cx).map(|_| Ok(()))
+            });
+            match turn.await {
                 // What the broker says meanwhile is not read; so its silence means nothing.
-                _ = self.quarters.tick() => self.say(),
+                Ok(()) => self.say(),
+                Err(error) => return error.into(),
             }
         }
     }
 
     /// Writes what can be written at once.
     pub(super) fn flush(&mut self) -> Result<(), LinkError> {
-        while !self.output.is_empty() {
-            match self.stream.try_write(&self.output) {
-                Ok(count) => self.output.advance(count),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        Ok(self.stream.send_now(&mut self.output)?)
     }
 
     /// So much waits to be written that nothing more should be added.
@@ -191,6 +220,11 @@ impl Link {
         filters: impl IntoIterator<Item = (&'a str, u8)>,
     ) -> Result<(), LinkError> {
         wire::subscribe(id, filters, &mut self.output)?;
+        Ok(())
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u16, filters: &[String]) -> Result<(), LinkError> {
+        wire::unsubscribe(id, filters, &mut self.output)?;
         Ok(())
     }
 
@@ -209,14 +243,14 @@ impl Link {
         wire::disconnect(&mut self.output);
         // A link that breaks now has ended as well.
         let _ = timeout_at(deadline, async {
-            self.stream.write_all_buf(&mut self.output).await?;
-            self.stream.shutdown().await
+            self.send().await?;
+            poll_fn(|cx| self.stream.poll_close(cx)).await
         })
         .await;
     }
 
     async fn handshake(&mut self) -> Result<Welcome, LinkError> {
-        self.stream.write_all_buf(&mut self.output).await?;
+        self.send().await?;
         loop {
             match wire::read(&mut self.input, self.max_packet)? {
                 Some(Incoming::Welcome(welcome)) => return Ok(welcome),
@@ -231,6 +265,10 @@ impl Link {
         }
     }
 
+    async fn send(&mut self) -> std::io::Result<()> {
+        poll_fn(|cx| self.stream.poll_send(&mut self.output, cx)).await
+    }
+
     /// What is in the buffer.
     fn take(&mut self) -> Result<Option<Arrival>, LinkError> {
         while let Some(packet) = wire::read(&mut self.input, self.max_packet)? {
@@ -243,6 +281,7 @@ impl Link {
                 }
                 Incoming::Confirmed { id, code, reason } => Arrival::Confirmed { id, code, reason },
                 Incoming::Subscribed(refusals) => Arrival::Subscribed(refusals),
+                Incoming::Unsubscribed => Arrival::Unsubscribed,
                 Incoming::Pong => continue,
                 Incoming::Goodbye { code, reason } => return Err(goodbye(code, reason)),
                 Incoming::Welcome(_) | Incoming::Refused(_) => {
@@ -268,7 +307,26 @@ impl Link {
             return Err(LinkError::Silent);
         }
         self.say();
+        self.renew()?;
         Ok(())
+    }
+
+    /// Exchanged certificates hold from the next link on, so this one ends; but not for files
+    /// that are half written or wrong.
+    fn renew(&mut self) -> Result<(), LinkError> {
+        let (Some(tls), Some(stamp)) = (&self.tls, &self.stamp) else { return Ok(()) };
+        let now = Stamp::of(tls);
+        if now == *stamp {
+            return Ok(());
+        }
+        match tls::client_config(tls) {
+            Ok(_) => Err(LinkError::Renewed),
+            Err(error) => {
+                tracing::error!(%error, "exchanged TLS files cannot be used; the link keeps the old");
+                self.stamp = Some(now);
+                Ok(())
+            }
+        }
     }
 
     fn say(&mut self) {
@@ -277,6 +335,13 @@ impl Link {
             self.unsaid = 0;
             wire::ping(&mut self.output);
         }
+    }
+}
+
+fn secrecy(error: std::io::Error, tls: &Tls) -> LinkError {
+    match tls::explain(&error, tls) {
+        Some(words) => LinkError::Secrecy(words),
+        None => error.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::address::{Address, AddressError, PasswordError, client_id, read_password};
 use crate::message::Message;
-use crate::settings::Broker;
+use crate::settings::{Broker, Tls};
 
 /// The protocol counts the keep alive in whole seconds, 16 bits of them.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(65_535));
@@ -22,6 +22,8 @@ pub(super) struct Dialer {
     pub(super) address: Address,
     pub(super) client_id: String,
     pub(super) username: Option<String>,
+    /// With an encrypted address always.
+    pub(super) tls: Option<Tls>,
     password_file: Option<PathBuf>,
     pub(super) keep_alive: Duration,
     /// Seconds.
@@ -48,6 +50,8 @@ pub enum BrokerError {
     Password(#[from] PasswordError),
     #[error("`password_file` is set without `username`")]
     PasswordWithoutUser,
+    #[error("`mqtts://` without `tls`: add tls = {{ ca_file = \"…\" }}")]
+    NoTls,
     #[error("`receive_maximum` is 0; write 1 to 65535")]
     ReceiveMaximum,
     #[error(
@@ -70,15 +74,20 @@ impl Dialer {
         };
         let max_packet = broker.max_payload.as_u64().saturating_mul(OVERSIZE);
         let max_packet = max_packet.saturating_add(HEADER_ROOM).min(LARGEST_PACKET);
+        let address = Address::parse(&broker.url)?;
+        if address.encrypted && broker.tls.is_none() {
+            return Err(BrokerError::NoTls);
+        }
         let dialer = Self {
-            address: Address::parse(&broker.url)?,
             client_id: client_id(broker, site, suffix),
             username: broker.username.clone(),
+            tls: broker.tls.clone().filter(|_| address.encrypted),
             password_file: broker.password_file.clone(),
             keep_alive: broker.keep_alive.clamp(KEEP_ALIVE.0, KEEP_ALIVE.1),
             session_expiry: u32::try_from(broker.session_expiry.as_secs()).unwrap_or(u32::MAX),
             max_packet: u32::try_from(max_packet).unwrap_or(u32::MAX),
             role,
+            address,
         };
         dialer.password()?;
         Ok(dialer)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,10 @@ use super::connection::{Arrival, Link, LinkError};
 use super::dialer::{BrokerError, Dialer, Role};
 use super::intake::{Intake, OpenBatch};
 use super::pace::Pace;
+use super::readers::Readers;
 use super::reconnect::{Reconnect, Volume};
 use super::wire::Welcome;
-use crate::decode::payload::{Decoder, DecoderError, Decoders};
+use crate::decode::payload::DecoderError;
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Shed};
 use crate::message::Quarantined;
@@ -61,8 +62,9 @@ pub enum IngestError {
 pub struct Ingest {
     broker_name: String,
     dialer: Dialer,
-    /// Topic filters with their QoS.
-    filters: Vec<(String, u8)>,
+    readers: Readers,
+    /// Other subscriptions, when the configuration changes.
+    retunes: watch::Receiver<Vec<Subscription>>,
     intake: Intake,
     batches: mpsc::Sender<Batch>,
     own_thread: bool,
@@ -80,18 +82,10 @@ impl Ingest {
         let role = Role::Ingest { receive_maximum: parts.broker.receive_maximum };
         let dialer = Dialer::new(&parts.broker, &parts.site, role)
             .map_err(|error| IngestError::Broker { name: parts.broker_name.clone(), error })?;
-        let mut decoders = Vec::new();
-        let mut filters = Vec::new();
-        for subscription in &parts.subscriptions {
-            let decoder = Decoder::new(subscription).map_err(|error| {
-                IngestError::Subscription { topic: subscription.topic.clone(), error }
-            })?;
-            filters.push((decoder.pattern().filter().to_owned(), subscription.qos));
-            decoders.push(decoder);
-        }
+        let readers = Readers::new(&parts.subscriptions, &parts.registry, parts.future)?;
         let max_payload = usize::try_from(parts.broker.max_payload.as_u64()).unwrap_or(usize::MAX);
         let intake = Intake {
-            decoders: Decoders::new(decoders, parts.registry, parts.future),
+            decoders: readers.decoders(&parts.subscriptions)?,
             max_payload,
             ledger: parts.ledger,
             health: parts.health,
@@ -99,7 +93,22 @@ impl Ingest {
             open: OpenBatch::default(),
         };
         let broker_name = parts.broker_name;
-        Ok(Self { broker_name, dialer, filters, intake, batches: parts.batches, own_thread: false })
+        let (_, retunes) = watch::channel(Vec::new());
+        let (batches, own_thread) = (parts.batches, false);
+        Ok(Self { broker_name, dialer, readers, retunes, intake, batches, own_thread })
+    }
+
+    /// Subscribes to what comes out of `retunes` instead, on the living link. Give it only what
+    /// [`check`](Self::check) lets pass.
+    #[must_use]
+    pub fn retuned_by(mut self, retunes: watch::Receiver<Vec<Subscription>>) -> Self {
+        self.retunes = retunes;
+        self
+    }
+
+    /// Whether the subscriptions can be read.
+    pub fn check(subscriptions: &[Subscription]) -> Result<(), IngestError> {
+        super::readers::build(subscriptions).map(drop)
     }
 
     /// Runs until `token` is cancelled or nobody takes the batches any more. At the end it hands
@@ -169,6 +178,9 @@ impl Ingest {
             () = token.cancelled() => return Ok(None),
         };
         *up = Some(Instant::now());
+        if self.retunes.has_changed().unwrap_or(false) {
+            self.retune(None)?;
+        }
         self.connected(&mut link, &welcome)?;
         let mut acks = Acks::new();
         let mut pace = Pace::new(Instant::now());
@@ -186,6 +198,10 @@ impl Ingest {
                     tokio::select! {
                         biased;
                         () = token.cancelled() => break,
+                        Ok(()) = self.retunes.changed() => {
+                            self.retune(Some(&mut link))?;
+                            continue;
+                        }
                         ids = acks.next() => {
                             confirm(&mut link, ids)?;
                             continue;
@@ -199,6 +215,10 @@ impl Ingest {
                 Ok(Arrival::Message(message)) => message,
                 Ok(Arrival::Subscribed(refusals)) => {
                     self.subscribed(&refusals);
+                    continue;
+                }
+                Ok(Arrival::Unsubscribed) => {
+                    self.readers.parted();
                     continue;
                 }
                 Ok(Arrival::Confirmed { .. }) => continue,
@@ -220,6 +240,9 @@ impl Ingest {
                 }
                 if token.is_cancelled() {
                     break;
+                }
+                if self.retunes.has_changed().unwrap_or(false) {
+                    self.retune(Some(&mut link))?;
                 }
             }
         }
@@ -277,7 +300,7 @@ impl Ingest {
         }
     }
 
-    fn connected(&self, link: &mut Link, welcome: &Welcome) -> Result<(), LinkError> {
+    fn connected(&mut self, link: &mut Link, welcome: &Welcome) -> Result<(), LinkError> {
         self.intake.health.connected();
         tracing::info!(
             broker = self.broker_name,
@@ -285,14 +308,24 @@ impl Ingest {
             session_present = welcome.session_present,
             "connected to the broker for ingest"
         );
-        if self.filters.is_empty() {
-            return Ok(());
-        }
-        link.subscribe(1, self.filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)))
+        self.readers.subscribe_all(link)
     }
 
-    fn subscribed(&self, refusals: &[Option<String>]) {
-        for ((filter, _), refusal) in self.filters.iter().zip(refusals) {
+    /// Takes over the newest subscriptions; without a link they wait for it.
+    fn retune(&mut self, link: Option<&mut Link>) -> Result<(), LinkError> {
+        let wanted = self.retunes.borrow_and_update().clone();
+        match self.readers.decoders(&wanted) {
+            Ok(decoders) => self.intake.decoders = decoders,
+            Err(error) => {
+                tracing::error!(broker = self.broker_name, %error, "the subscriptions stay");
+                return Ok(());
+            }
+        }
+        self.readers.retune(&wanted, link)
+    }
+
+    fn subscribed(&mut self, refusals: &[Option<String>]) {
+        for (filter, refusal) in self.readers.answered().iter().zip(refusals) {
             if let Some(reason) = refusal {
                 let health = &self.intake.health;
                 health.noted(format!("the broker refuses the subscription `{filter}`: {reason}"));

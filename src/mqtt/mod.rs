@@ -13,7 +13,9 @@ mod ingest;
 mod intake;
 mod pace;
 mod publisher;
+mod readers;
 mod reconnect;
+mod stream;
 mod wire;
 
 pub use self::address::{Address, AddressError};

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,12 +61,16 @@ pub struct Publisher {
     jobs: mpsc::Sender<Job>,
     soon: mpsc::Sender<Message>,
     link: watch::Receiver<bool>,
+    brokers: Arc<watch::Sender<Broker>>,
 }
 
 /// Owns the connection; nothing moves unless it runs.
 pub struct PublisherTask {
     broker_name: String,
+    site: String,
     dialer: Dialer,
+    /// Other settings of the broker, when the configuration changes.
+    brokers: watch::Receiver<Broker>,
     command_filter: Option<(TopicPattern, String)>,
     commands: mpsc::Sender<CommandMessage>,
     jobs: mpsc::Receiver<Job>,
@@ -112,9 +117,12 @@ pub fn connect(
     let (jobs, jobs_in) = mpsc::channel(JOBS);
     let (soon, soon_in) = mpsc::channel(SOON);
     let (link, link_seen) = watch::channel(false);
+    let (brokers, brokers_in) = watch::channel(settings.broker);
     let task = PublisherTask {
         broker_name: settings.broker_name,
+        site: settings.site,
         dialer,
+        brokers: brokers_in,
         command_filter,
         commands,
         jobs: jobs_in,
@@ -125,7 +133,7 @@ pub fn connect(
         largest: LARGEST_PACKET,
         in_flight: IN_FLIGHT,
     };
-    Ok((Publisher { jobs, soon, link: link_seen }, task))
+    Ok((Publisher { jobs, soon, link: link_seen, brokers: Arc::new(brokers) }, task))
 }
 
 /// The prediction stands where a pattern captures the tag.
@@ -166,6 +174,12 @@ impl Publisher {
             && self.soon.try_send(message).is_ok()
     }
 
+    /// Connects anew with other settings of the same broker. What is not confirmed yet comes back
+    /// as [`PublishError::Disconnected`].
+    pub fn redial(&self, broker: Broker) {
+        self.brokers.send_replace(broker);
+    }
+
     /// True while connected and, where commands are wanted, subscribed to them.
     pub fn link(&self) -> watch::Receiver<bool> {
         self.link.clone()
@@ -195,6 +209,10 @@ impl PublisherTask {
             self.fail_all();
             let error = match ended {
                 Ok(()) => return,
+                Err(LinkError::Moved) => {
+                    self.turn_to_the_new_broker();
+                    continue;
+                }
                 Err(error) => error,
             };
             let lived = up.map_or(Duration::ZERO, |up: Instant| up.elapsed());
@@ -214,6 +232,7 @@ impl PublisherTask {
     ) -> Result<(), LinkError> {
         let (mut link, welcome) = tokio::select! {
             opened = Link::open(&self.dialer) => opened?,
+            Ok(()) = self.brokers.changed() => return Err(LinkError::Moved),
             () = token.cancelled() => return Ok(()),
         };
         *up = Some(Instant::now());
@@ -224,6 +243,10 @@ impl PublisherTask {
             tokio::select! {
                 biased;
                 () = token.cancelled() => break,
+                Ok(()) = self.brokers.changed() => {
+                    link.close(Instant::now() + DRAIN).await;
+                    return Err(LinkError::Moved);
+                }
                 Some(job) = self.jobs.recv(), if room && self.pending.len() < self.in_flight => {
                     self.publish(job, &mut link)?;
                 }
@@ -295,6 +318,7 @@ impl PublisherTask {
             }
             Arrival::Subscribed(refusals) => self.subscribed(&refusals),
             Arrival::Message(message) => self.take_command(message),
+            Arrival::Unsubscribed => {}
         }
     }
 
@@ -369,10 +393,24 @@ impl PublisherTask {
             tokio::select! {
                 () = token.cancelled() => return Err(()),
                 () = &mut pause => return Ok(()),
+                Ok(()) = self.brokers.changed() => {
+                    self.turn_to_the_new_broker();
+                    return Ok(());
+                }
                 Some(job) = self.jobs.recv() => {
                     let _ = job.reply.send(Err(PublishError::Disconnected));
                 }
                 Some(_) = self.soon.recv() => {}
+            }
+        }
+    }
+
+    fn turn_to_the_new_broker(&mut self) {
+        let broker = self.brokers.borrow_and_update().clone();
+        match Dialer::new(&broker, &self.site, self.dialer.role.clone()) {
+            Ok(dialer) => self.dialer = dialer,
+            Err(error) => {
+                tracing::error!(broker = self.broker_name, %error, "the old settings stay");
             }
         }
     }

@@ -59,7 +59,9 @@ impl Reconnect {
                 self.taken_over = true;
                 (delay, Volume::Degraded)
             }
-            LinkError::Refused(_) | LinkError::Password(_) => (delay, Volume::Act),
+            LinkError::Refused(_) | LinkError::Password(_) | LinkError::Secrecy(_) => {
+                (delay, Volume::Act)
+            }
             _ => (delay, Volume::Degraded),
         }
     }

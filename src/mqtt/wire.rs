@@ -6,7 +6,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, Connect, ConnectProperties, Disconnect, Filter, FixedHeader, LastWill, Login, Packet,
-    PubAck, Publish, RetainForwardRule, SubAck, Subscribe,
+    PubAck, Publish, RetainForwardRule, SubAck, Subscribe, Unsubscribe,
 };
 use rumqttc::v5::mqttbytes::{self, QoS};
 
@@ -41,6 +41,7 @@ pub(super) enum Incoming {
     },
     /// The answer to a subscription, one entry a filter: why it was refused, if it was.
     Subscribed(Vec<Option<String>>),
+    Unsubscribed,
     Goodbye {
         code: u8,
         reason: String,
@@ -137,6 +138,8 @@ fn understand(
             let refusal = |code: &u8| (*code >= 0x80).then(|| word(*code, None));
             Ok(Incoming::Subscribed(codes.iter().map(refusal).collect()))
         }
+        // Whether a filter was known or not, nothing comes on it any more.
+        11 => Ok(Incoming::Unsubscribed),
         13 => Ok(Incoming::Pong),
         14 => {
             let code = body.first().copied().unwrap_or(0);
@@ -280,6 +283,16 @@ pub(super) fn subscribe<'a>(
     let mut subscribe = Subscribe::new_many(filters, None);
     subscribe.pkid = id;
     Packet::Subscribe(subscribe).write(output, None)?;
+    Ok(())
+}
+
+pub(super) fn unsubscribe(
+    id: u16,
+    filters: &[String],
+    output: &mut BytesMut,
+) -> Result<(), WireError> {
+    let unsubscribe = Unsubscribe { pkid: id, filters: filters.to_vec(), properties: None };
+    Packet::Unsubscribe(unsubscribe).write(output, None)?;
     Ok(())
 }
 

@@ -4,29 +4,35 @@
 //! the part it needs. Fields are documented here once; `config/andon.toml` shows them in use.
 
 mod alert;
+pub mod change;
 mod modbus;
 mod mqtt;
 mod predict;
+pub mod schema;
+mod service;
 mod store;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-pub use self::alert::{AlertPolicy, Direction, Rule, RuleKind};
+pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
 pub use self::modbus::{
-    ModbusDevice, ModbusTls, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine,
-    WordOrder,
+    ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
 };
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
+pub use self::service::ServiceSettings;
 pub use self::store::StoreSettings;
+pub use self::tls::{Tls, TlsVersion};
 
 /// A whole configuration file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub site: Site,
@@ -42,11 +48,12 @@ pub struct Settings {
     pub store: StoreSettings,
     pub runtime: RuntimeSettings,
     pub http: HttpSettings,
+    pub service: ServiceSettings,
     pub limits: Limits,
     pub log: LogSettings,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Site {
     /// Part of every alert id. Change it and the alerts are new ones.
@@ -60,7 +67,7 @@ impl Default for Site {
 }
 
 /// What is known about tags; `asset` and `name` may hold `*`. The last entry that matches wins.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagSettings {
     pub asset: String,
@@ -75,7 +82,7 @@ pub struct TagSettings {
 }
 
 /// ONNX Runtime and the model repository.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeSettings {
     /// Path of `libonnxruntime.so`. Default: `ORT_DYLIB_PATH`, then `vendor/onnxruntime/lib/`
@@ -91,7 +98,7 @@ impl Default for RuntimeSettings {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// Metrics and health; loopback unless said otherwise. Port 0 takes a free one.
@@ -113,13 +120,14 @@ impl Default for HttpSettings {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Most tags the daemon will learn.
     pub tags: usize,
     /// A sample may lie this far ahead of the box's clock.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub future: Duration,
 }
 
@@ -129,7 +137,7 @@ impl Default for Limits {
     }
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,andon::modbus=debug`.

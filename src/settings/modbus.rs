@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Tls;
 
 /// One unit of one device (`[[modbus]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusDevice {
     pub asset: String,
@@ -17,11 +20,14 @@ pub struct ModbusDevice {
     #[serde(default = "unit")]
     pub unit: u8,
     #[serde(default = "interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub interval: Duration,
     #[serde(default = "timeout", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub timeout: Duration,
     /// Silence between an answer of this unit and the next request: its turnaround delay.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub pause: Duration,
     /// Byte order of values, unless the register says otherwise.
     #[serde(default)]
@@ -39,7 +45,7 @@ pub struct ModbusDevice {
     /// The line of `rtu://`; said once for all devices on it.
     pub serial: Option<SerialLine>,
     /// For `tls://`; said once for all units behind the address.
-    pub tls: Option<ModbusTls>,
+    pub tls: Option<Tls>,
     /// A CSV file with further registers, relative to the configuration.
     pub map: Option<PathBuf>,
     #[serde(default)]
@@ -63,7 +69,7 @@ fn max_registers() -> u16 {
 }
 
 /// How people count registers. The notation `40101` always counts from one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Numbering {
     /// `holding:0` is the first, as on the wire.
@@ -74,7 +80,7 @@ pub enum Numbering {
 }
 
 /// Settings of a serial line. The defaults are the specification's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SerialLine {
     pub baud: u32,
@@ -84,6 +90,7 @@ pub struct SerialLine {
     pub stop_bits: u8,
     /// Silence before each request; without it 3.5 characters, at least 1.75 ms.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub frame_gap: Option<Duration>,
 }
 
@@ -93,7 +100,7 @@ impl Default for SerialLine {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Parity {
     None,
@@ -102,20 +109,7 @@ pub enum Parity {
     Even,
 }
 
-/// Modbus/TCP Security: whom the box trusts, and who it is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModbusTls {
-    /// PEM: the authorities, or the device's own certificate.
-    pub ca_file: PathBuf,
-    /// PEM: the box's certificate and its chain; with `key_file`.
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-    /// The name in the device's certificate, where it is not the host of the address.
-    pub server_name: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     pub tag: String,
@@ -149,6 +143,7 @@ pub struct Register {
     pub wrap: Option<u64>,
     /// Instead of the device's.
     #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub interval: Option<Duration>,
 }
 
@@ -178,7 +173,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RateUnit {
     S,
@@ -196,7 +191,7 @@ impl RateUnit {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RegisterType {
     #[default]
@@ -271,7 +266,7 @@ impl RegisterType {
 /// Order of the bytes on the wire, most significant byte = A. For 64 bits the pattern goes on:
 /// ABCD = ABCDEFGH, CDAB = GHEFCDAB, BADC = BADCFEHG, DCBA = HGFEDCBA.
 /// For 16 bits BADC and DCBA swap the two bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum WordOrder {
     /// Big endian, as the specification suggests.
     #[default]

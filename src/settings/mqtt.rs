@@ -3,28 +3,36 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Deserialize)]
+use super::Tls;
+
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
-    /// `mqtt://host:1883`. (`mqtts://` comes with TLS.)
+    /// `mqtt://host:1883`, or `mqtts://host:8883` with `tls`.
     pub url: String,
     /// Default: `andon-<site>-<host>`; ingest and egress add `-in` and `-out`.
     pub client_id: Option<String>,
     pub username: Option<String>,
     /// A file with the password alone, so that it stands in no configuration.
     pub password_file: Option<PathBuf>,
+    /// For `mqtts://`.
+    pub tls: Option<Tls>,
     #[serde(default = "keep_alive", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub keep_alive: Duration,
     /// How long the broker keeps our subscriptions and unconfirmed messages while we are away.
     #[serde(default = "session_expiry", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub session_expiry: Duration,
     /// Unacknowledged QoS 1 messages that we accept: the back-pressure.
     #[serde(default = "receive_maximum")]
     pub receive_maximum: u16,
     /// Longest payload that is read; longer ones are counted and dropped.
     #[serde(default = "max_payload")]
+    #[schemars(with = "String")]
     pub max_payload: bytesize::ByteSize,
 }
 
@@ -45,7 +53,7 @@ fn max_payload() -> bytesize::ByteSize {
 }
 
 /// One topic pattern and how to read what comes on it (`[[mqtt]]`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
     /// Name of a `[broker.*]`.
@@ -87,7 +95,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadKind {
     /// `{"ts": 1700000000000, "values": {"pressure": 81.2, "temperature": 40}}`
@@ -103,7 +111,7 @@ pub enum PayloadKind {
     F64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ByteOrder {
     #[default]
@@ -111,7 +119,7 @@ pub enum ByteOrder {
     Big,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum TimeUnit {
     #[serde(rename = "s")]
     Seconds,
@@ -126,7 +134,7 @@ pub enum TimeUnit {
     Rfc3339,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// Name of a `[broker.*]`.
@@ -137,6 +145,7 @@ pub struct Publish {
     #[serde(default)]
     pub verdicts: bool,
     #[serde(default = "status_interval", with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub status_interval: Duration,
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
 use super::AlertPolicy;
 
 /// `[[prediction]]`
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
     /// Part of topics and alert ids; unique among predictions and rules.
@@ -31,7 +33,7 @@ pub struct Prediction {
 }
 
 /// A window's settings; in the card all that the model needs, in the configuration only what differs.
-#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowSettings {
     /// `"30s"` of event time, or `64` rows (distinct event times of the asset).
@@ -40,19 +42,23 @@ pub struct WindowSettings {
     pub hop: Option<Extent>,
     /// How long after its end a time window still takes samples. Default 0s.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub lateness: Option<Duration>,
     /// Time between two rows of a resampled series. Absent: rows as they came.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub period: Option<Duration>,
     /// What stands in a gap. Default: `last`.
     pub fill: Option<Fill>,
     /// Longest gap that is filled. Default: the window's length.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub max_gap: Option<Duration>,
     /// Least share of measured cells, 0 to 1; thinner windows are not looked at. Default 0.5.
     pub coverage: Option<f64>,
     /// Oldest that the newest sample of any tag may be at the window's end. Default: the window's length.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
     pub staleness: Option<Duration>,
 }
 
@@ -77,6 +83,27 @@ impl WindowSettings {
 pub enum Extent {
     Time(Duration),
     Rows(u32),
+}
+
+impl JsonSchema for Extent {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Extent".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 1 }]
+        })
+    }
+}
+
+impl Serialize for Extent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Time(span) => serializer.collect_str(&humantime::format_duration(*span)),
+            Self::Rows(rows) => serializer.serialize_u32(*rows),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Extent {
@@ -111,7 +138,9 @@ impl<'de> Deserialize<'de> for Extent {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
     /// Leave the gap: the cell is masked and holds the feature's training mean.

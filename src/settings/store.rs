@@ -4,20 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreSettings {
     pub path: PathBuf,
     /// Samples older than this are deleted.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub retain_age: Duration,
     /// The database and its WAL stay below this; the oldest samples go first, alerts never.
+    #[schemars(with = "String")]
     pub retain_bytes: ByteSize,
     /// Samples wait at most this long for their commit: the acknowledgement latency of QoS 1,
     /// and what a power cut may cost a QoS 0 or Modbus source. Longer spares the flash.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub commit_interval: Duration,
     /// A commit starts early at this many samples.
     pub commit_samples: usize,

@@ -5,6 +5,7 @@
 //! once when an alert waits. A receipt is settled only after its samples are on disk, and an
 //! alert is committed with or after everything that was recorded before it. See docs/buffer.md.
 
+mod archive;
 mod block;
 mod checkpoint;
 mod commit;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+pub use self::archive::{Archive, ArchiveError, Extent};
 pub use self::error::{OpenError, StoreClosed, StoreError};
 use self::queue::Offer;
 use self::read::Keep;
@@ -44,6 +46,14 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// Reads a block of the buffer as the reader does; for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_block(data: &[u8]) {
+    if let Ok(samples) = block::decode(data) {
+        assert!(samples.len() <= block::MAX_SAMPLES);
+    }
+}
+
 /// What an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertKey {
@@ -61,6 +71,15 @@ pub struct AlertChange {
     pub at: Timestamp,
     /// What happened, in a word: kept in the history with the state.
     pub cause: Option<&'static str>,
+}
+
+/// What has waited in the outbox since before some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The highest number of it; 0 when there is none.
+    pub end: i64,
+    /// Of its retained messages those that no newer one has replaced.
+    pub states: Vec<i64>,
 }
 
 /// A transition as the history keeps it.
@@ -185,6 +204,18 @@ impl Store {
         rows.retain(|row| !outbox.is_gone(row.seq));
         rows.truncate(limit);
         Ok(rows)
+    }
+
+    /// What has waited since before `before`, and what of it is still true.
+    pub async fn backlog(&self, before: Timestamp) -> Result<Backlog, StoreError> {
+        let end = read::outgoing_before(&self.shared.readers, before).await?;
+        let mut states = match end {
+            0 => Vec::new(),
+            end => read::newest_states(&self.shared.readers, end).await?,
+        };
+        let outbox = self.shared.outbox();
+        states.retain(|seq| !outbox.is_gone(*seq));
+        Ok(Backlog { end, states })
     }
 
     /// The highest committed outbox number, as it changes.

@@ -167,6 +167,24 @@ pub(super) async fn outgoing(
     Ok(rows.into_iter().map(Outgoing::from).collect())
 }
 
+/// The highest number of a message older than `before`; 0 when there is none.
+pub(super) async fn outgoing_before(readers: &SqlitePool, before: Timestamp) -> Result<i64> {
+    sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM outbox WHERE created < ?")
+        .bind(before.as_nanos())
+        .fetch_one(readers)
+        .await
+}
+
+/// The newest retained message of each topic, up to `end`; a topic with a newer one is left out.
+pub(super) async fn newest_states(readers: &SqlitePool, end: i64) -> Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "SELECT max(seq) FROM outbox WHERE retain GROUP BY topic HAVING max(seq) <= ? ORDER BY 1",
+    )
+    .bind(end)
+    .fetch_all(readers)
+    .await
+}
+
 pub(super) async fn alert_states(readers: &SqlitePool) -> Result<Vec<(AlertKey, String)>> {
     let rows: Vec<(String, String, String)> =
         sqlx::query_as("SELECT asset, prediction, state FROM alert ORDER BY asset, prediction")

@@ -5,6 +5,7 @@
 //! the store's queue is full.
 
 mod restore;
+mod retune;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +16,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, AlertSpec, Cause, Command, CommandError, ParseError, Transition};
+use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
 use crate::asset::AssetId;
-use crate::frame::{self, Frame, FrameSpec, Scratch};
+use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Inquiry, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Sample};
@@ -30,13 +31,17 @@ use crate::store::{AlertChange, AlertKey, Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
-use crate::verdict::{PredictionId, Verdict};
+use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
+
+pub use self::retune::Retune;
 
 /// Batches taken from the channel at once.
 const BATCHES_AT_ONCE: usize = 64;
 /// How often the windows' places are written down for a restart.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// A broker that comes back within this time sends again what it has not seen confirmed.
+const RECALL: Duration = Duration::from_secs(600);
 /// How late a window or rule that waits for silence may be noticed. A timer set anew for each
 /// batch would cost more than the samples.
 const TICK: Duration = Duration::from_millis(20);
@@ -63,8 +68,9 @@ pub struct Watch {
     live: Arc<Live>,
     store: Store,
     wire: Option<Wire>,
-    /// Where every verdict goes as well, if asked for.
+    /// Where every verdict goes as well while `streams` says so.
     verdict_stream: Option<Publisher>,
+    streams: bool,
     inspector: Inspector,
     windower: Windower,
     rules: RuleBook,
@@ -73,7 +79,7 @@ pub struct Watch {
     book: AlertBook,
     predictions: Vec<Bound>,
     workers: Vec<ModelWorker>,
-    /// Names of predictions and rules by id.
+    /// Names of predictions and rules by id, those that are gone too.
     names: Vec<Arc<str>>,
     scratch: Scratch,
     known_tags: u32,
@@ -82,7 +88,7 @@ pub struct Watch {
 
 /// A prediction as the loop needs it.
 struct Bound {
-    spec: Arc<FrameSpec>,
+    loaded: LoadedPrediction,
     model: ModelHandle,
 }
 
@@ -91,8 +97,10 @@ struct Bound {
 pub struct Feeds {
     pub batches: mpsc::Receiver<Batch>,
     pub verdicts: mpsc::Receiver<Verdict>,
+    pub explained: mpsc::Receiver<Explained>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
+    pub retunes: mpsc::Receiver<Retune>,
 }
 
 /// A command whose sender waits for the answer.
@@ -116,37 +124,36 @@ pub enum Refusal {
 impl Watch {
     pub fn new(parts: WatchParts<'_>) -> Self {
         let WatchParts { settings, workers, .. } = parts;
-        let mut specs = Vec::new();
         let mut windows = Vec::new();
         let mut predictions = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
         for loaded in parts.predictions {
             windows.push(window_spec(&loaded));
-            predictions.push(Bound { spec: loaded.spec, model: workers[loaded.worker].handle() });
             names.push(loaded.name.as_str().into());
-            specs.push(AlertSpec::prediction(loaded.id, loaded.name, loaded.policy));
+            predictions.push(Bound { model: workers[loaded.worker].handle(), loaded });
         }
         let mut rules = Vec::new();
         for rule in &settings.rule {
             let id = PredictionId(u16::try_from(names.len()).expect("fewer than 65,536 rules"));
             names.push(rule.name.as_str().into());
-            specs.push(AlertSpec::rule(id, rule));
             rules.push((id, rule.clone()));
         }
+        parts.live.retune(retune::judges(&predictions, &rules), &settings.tag);
         let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
         Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             windower: Windower::new(windows),
+            book: AlertBook::new(&settings.site.name, retune::specs(&predictions, &rules)),
             rules: RuleBook::new(rules),
             ruled: Vec::new(),
-            book: AlertBook::new(&settings.site.name, specs),
             registry: parts.registry,
             ledger: parts.ledger,
             meters: parts.meters,
             live: parts.live,
             store: parts.store,
             wire: parts.wire,
-            verdict_stream: parts.publisher.filter(|_| streams),
+            verdict_stream: parts.publisher,
+            streams,
             predictions,
             workers,
             names,
@@ -159,6 +166,7 @@ impl Watch {
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
+        let began = tokio::time::Instant::now();
         let mut marks = tokio::time::interval(MARK_INTERVAL);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,6 +175,9 @@ impl Watch {
             tokio::select! {
                 biased;
                 Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
+                Some(explained) = feeds.explained.recv() => {
+                    self.explained(&explained, Timestamp::now());
+                }
                 Some(command) = feeds.commands.recv() => {
                     let _told_in_the_log = self.obey(&command, Timestamp::now());
                 }
@@ -175,8 +186,14 @@ impl Watch {
                     // Whoever asked may have gone.
                     let _ = order.reply.send(outcome);
                 }
+                Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 _ = ticks.tick() => self.advance(Timestamp::now()),
-                _ = marks.tick() => self.save_marks().await,
+                _ = marks.tick() => {
+                    self.save_marks().await;
+                    if began.elapsed() > RECALL {
+                        self.inspector.forget();
+                    }
+                }
                 taken = feeds.batches.recv_many(&mut batches, BATCHES_AT_ONCE) => {
                     if taken == 0 {
                         break;
@@ -187,7 +204,7 @@ impl Watch {
                 }
             }
         }
-        self.finish(feeds.verdicts).await;
+        self.finish(feeds.verdicts, feeds.explained).await;
     }
 
     async fn take_in(&mut self, mut batch: Batch) {
@@ -243,7 +260,7 @@ impl Watch {
             let window = self.windower.poll()?;
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
-            match frame::build(&bound.spec, &window, &mut self.scratch) {
+            match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
                 Ok(frame) => return Some(frame),
                 Err(unfit) => bound.model.stats().unfit(&unfit),
             }
@@ -259,6 +276,7 @@ impl Watch {
     fn judge(&mut self, verdict: &Verdict, now: Timestamp) {
         let asset = self.asset_name(verdict.asset);
         if let (Some(stream), Some(wire)) = (&self.verdict_stream, &self.wire)
+            && self.streams
             && verdict.model.is_some()
         {
             let name = &self.names[usize::from(verdict.prediction.0)];
@@ -266,6 +284,33 @@ impl Watch {
         }
         self.live.judged(verdict);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
+            self.commit(&transition);
+            self.inquire(verdict, &transition);
+        }
+    }
+
+    /// Asks the model why, if this alert's reasons have to be worked out.
+    fn inquire(&mut self, verdict: &Verdict, transition: &Transition) {
+        let record = &transition.record;
+        let Some(subject) = &verdict.subject else { return };
+        if record.explanation != Explanation::Pending {
+            return;
+        }
+        let bound = &self.predictions[usize::from(verdict.prediction.0)];
+        let inquiry = Inquiry {
+            prediction: verdict.prediction,
+            asset: verdict.asset,
+            alert_id: record.alert_id.clone(),
+            subject: Arc::clone(subject),
+            spec: Arc::clone(&bound.loaded.spec),
+        };
+        if let Err(inquiry) = bound.model.explain(inquiry) {
+            self.explained(&inquiry.answered(Explanation::Late, Vec::new()), Timestamp::now());
+        }
+    }
+
+    fn explained(&mut self, explained: &Explained, now: Timestamp) {
+        if let Some(transition) = self.book.explain(explained, now) {
             self.commit(&transition);
         }
     }
@@ -319,8 +364,7 @@ impl Watch {
             "{}",
             record.text
         );
-        let messages =
-            self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition, false));
+        let messages = self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition));
         let state = serde_json::to_string(record).expect("a record holds no map with odd keys");
         let _on_disk = self.store.queue_change(AlertChange {
             key: AlertKey { asset: record.asset.clone(), prediction: record.prediction.clone() },
@@ -400,11 +444,18 @@ impl Watch {
     }
 
     /// The sources have gone: waits for the verdicts that are still out.
-    async fn finish(mut self, mut verdicts: mpsc::Receiver<Verdict>) {
+    async fn finish(
+        mut self,
+        mut verdicts: mpsc::Receiver<Verdict>,
+        mut explained: mpsc::Receiver<Explained>,
+    ) {
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
         while let Some(verdict) = verdicts.recv().await {
             self.judge(&verdict, Timestamp::now());
+        }
+        while let Some(explained) = explained.recv().await {
+            self.explained(&explained, Timestamp::now());
         }
         self.save_marks().await;
     }
@@ -427,7 +478,11 @@ pub(crate) fn window_spec(loaded: &LoadedPrediction) -> WindowSpec {
         length,
         hop: window.hop.unwrap_or(length),
         lateness: window.lateness.unwrap_or_default(),
-        // One more than the rule looks back on: the window that ended at the mark is not repeated.
-        history: loaded.policy.m.unwrap_or(1) as usize + 1,
+        history: history(loaded),
     }
+}
+
+/// One more than the rule looks back on: the window that ended at the mark is not repeated.
+fn history(loaded: &LoadedPrediction) -> usize {
+    loaded.policy.m.unwrap_or(1) as usize + 1
 }

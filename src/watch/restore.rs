@@ -97,6 +97,7 @@ impl Watch {
             self.know(sample.tag);
             let mut sample = *sample;
             let _known = self.inspector.inspect(&mut sample, received);
+            self.inspector.recall(&sample);
             self.live.note(&[sample], received);
             let _late = self.windower.insert(&sample, received);
             // Rules see the past at its own time, or old silences would look like new readings.
@@ -109,7 +110,7 @@ impl Watch {
     }
 
     /// A rule on a named asset must notice silence even if the asset never speaks.
-    fn expect_named(&mut self, now: Timestamp) {
+    pub(super) fn expect_named(&mut self, now: Timestamp) {
         let expected: Vec<(String, String)> =
             self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
         for (asset, tag) in expected {

@@ -120,6 +120,19 @@ impl Windower {
         }
     }
 
+    /// How many windows a restart must see again from now on.
+    pub fn remember(&mut self, prediction: PredictionId, history: usize) {
+        let history = history.max(1);
+        self.specs.iter_mut().filter(|spec| spec.prediction == prediction).for_each(|spec| {
+            spec.history = history;
+        });
+        self.series.iter_mut().filter(|series| series.prediction == prediction).for_each(
+            |series| {
+                series.history = history;
+            },
+        );
+    }
+
     /// `arrived` is when the daemon got the sample.
     pub fn insert(&mut self, sample: &Sample, arrived: Timestamp) -> Admission {
         let Some(slots) = self.slots.get(sample.tag.0 as usize) else {
@@ -267,7 +280,7 @@ impl Series {
             let Some(Closed { start, end, columns, rows }) = closed else {
                 return;
             };
-            if self.past.len() == self.history {
+            while self.past.len() >= self.history {
                 self.past.pop_front();
             }
             self.past.push_back((start, end));

@@ -185,6 +185,7 @@ async fn the_api_describes_itself() {
     for path in ["/api/v1/assets", "/api/v1/alerts/{asset}/{prediction}/command"] {
         assert!(paths.contains_key(path), "{path}");
     }
-    assert_eq!(paths.len(), 11);
+    assert!(paths.contains_key("/api/v1/models"));
+    assert_eq!(paths.len(), 12);
     daemon.stop().await;
 }

@@ -3,6 +3,8 @@
 mod board;
 mod plant;
 mod process;
+mod reload;
+mod replay;
 
 use std::time::Duration;
 

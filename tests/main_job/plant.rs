@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use andon::ledger::Totals;
 use andon::pipeline::{self, Plan, Running};
+use andon::reload::Applied;
 use andon::{config, model};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
@@ -110,6 +111,24 @@ listen = "127.0.0.1:0"
         serde_json::from_slice(&publish.payload).expect("events are JSON")
     }
 
+    /// Everything that has been told and not yet looked at, in order.
+    pub(crate) async fn events_so_far(&mut self) -> Vec<Value> {
+        // The broker hands on in order, so all that was told before the marker comes before it.
+        let marker = "site/marker/alert/marker/event";
+        self.publish(marker, b"{}").await;
+        let mut events = Vec::new();
+        loop {
+            let publish = tokio::time::timeout(PATIENCE, self.heard.recv())
+                .await
+                .expect("the marker within the test's patience")
+                .expect("the listener runs");
+            if publish.topic == marker.as_bytes() {
+                return events;
+            }
+            events.push(serde_json::from_slice(&publish.payload).expect("events are JSON"));
+        }
+    }
+
     /// The retained state, as somebody sees it who subscribes now.
     pub(crate) async fn retained(&self, asset: &str, prediction: &str) -> Value {
         let topic = format!("site/{asset}/alert/{prediction}");
@@ -180,13 +199,17 @@ pub(crate) struct Daemon(Running);
 impl Daemon {
     pub(crate) async fn start(plant: &Plant) -> Self {
         let daemon = Self::start_unready(plant).await;
+        daemon.until_ready().await;
+        daemon
+    }
+
+    pub(crate) async fn until_ready(&self) {
         let ready = async {
-            while daemon.0.overview.ready().is_err() {
+            while self.0.overview.ready().is_err() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(PATIENCE, ready).await.expect("the daemon gets ready");
-        daemon
     }
 
     /// Started, whether or not its peers are there.
@@ -196,6 +219,15 @@ impl Daemon {
         let Ok(models) = model::load(&loaded.settings) else { panic!("no model is named") };
         let running = pipeline::start(Plan { settings: loaded.settings, models }).await;
         Self(running.expect("the daemon starts"))
+    }
+
+    /// What a reload of the plant's file does.
+    pub(crate) async fn reload(&mut self, plant: &Plant) -> Applied {
+        let loaded =
+            config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
+        let tuning = self.0.tuning.as_mut().expect("nobody has taken it");
+        let applied = tuning.apply(&loaded.settings, &[]);
+        tokio::time::timeout(PATIENCE, applied).await.expect("in time").expect("applied")
     }
 
     /// The stage that ended by itself, if one does.
@@ -230,6 +262,10 @@ impl Daemon {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
+    }
+
+    pub(crate) fn stored(&self) -> u64 {
+        self.0.overview.ledger.totals().stored
     }
 
     /// Drains, and gives the ledger as it stands then.

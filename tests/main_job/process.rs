@@ -15,7 +15,7 @@ use andon::time::Timestamp;
 use super::plant::Plant;
 use super::{HOT_RULE, PATIENCE};
 
-fn andon(command: &str, config: &Path) -> Command {
+pub(crate) fn andon(command: &str, config: &Path) -> Command {
     let mut andon = Command::new(env!("CARGO_BIN_EXE_andon"));
     andon.arg(command).arg("--config").arg(config).stderr(Stdio::piped()).stdout(Stdio::piped());
     andon

@@ -1,10 +1,12 @@
 //! The outbox, on a real file, against a broker that misbehaves.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use andon::deliver;
 use andon::ledger::Ledger;
+use andon::message::Message;
 use andon::settings::StoreSettings;
 use andon::store::{AlertChange, AlertKey, Store};
 use andon::tag::Registry;
@@ -25,6 +27,7 @@ const IN_FLIGHT: usize = 64;
 struct Bench {
     store: Store,
     out: Out,
+    meters: Arc<Meters>,
     _stop: DropGuard,
     _folder: TempDir,
 }
@@ -43,9 +46,9 @@ impl Bench {
         let token = CancellationToken::new();
         tokio::spawn(writer.run(token.clone()));
         let meters = Arc::new(Meters::default());
-        let delivery = deliver::run(store.clone(), out.publisher.clone(), meters, token.clone());
-        tokio::spawn(delivery);
-        Self { store, out, _stop: token.drop_guard(), _folder: folder }
+        let (sending, counting) = (out.publisher.clone(), meters.clone());
+        tokio::spawn(deliver::run(store.clone(), sending, counting, token.clone()));
+        Self { store, out, meters, _stop: token.drop_guard(), _folder: folder }
     }
 
     async fn alert(&self, topic: &str, body: &'static str) {
@@ -59,9 +62,34 @@ impl Bench {
         within("the alert on disk", self.store.commit_change(change)).await.unwrap();
     }
 
+    /// As committed `ago`: an event that knows the field `historical`, and the state.
+    async fn told(&self, ago: Duration, topic: &str, id: &str) {
+        let body = format!("{{\"id\":\"{id}\",\"data\":{{\"historical\":false}}}}");
+        let event = Message { topic: format!("{topic}/event"), body: body.into(), retain: false };
+        let state = Message { topic: topic.into(), retain: true, ..event.clone() };
+        let change = AlertChange {
+            key: AlertKey { asset: "press-1".into(), prediction: topic.into() },
+            state: Some("{}".into()),
+            messages: vec![event, state],
+            at: Timestamp::now().saturating_sub(ago),
+            cause: None,
+        };
+        within("the alert on disk", self.store.commit_change(change)).await.unwrap();
+    }
+
     async fn emptied(&self) {
         until("an empty outbox", || self.store.stats().outbox == 0).await;
     }
+}
+
+/// Takes one message, confirms it: topic, id, whether it is told late, whether it is retained.
+async fn take_alert(peer: &mut Peer) -> (String, String, bool, bool) {
+    let publish = peer.published().await;
+    peer.confirm(publish.pkid, PubAckReason::Success).await;
+    let body: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
+    let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+    let id = body["id"].as_str().unwrap().to_owned();
+    (topic, id, body["data"]["historical"].as_bool().unwrap(), publish.retain)
 }
 
 /// Takes one message, confirms it, gives its body.
@@ -104,6 +132,71 @@ async fn fault_02_alerts_leave_a_half_open_link_for_the_next() {
     let mut peer = script.subscribed().await;
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert_eq!(take(&mut peer).await, b"id-1");
+    bench.emptied().await;
+}
+
+#[tokio::test]
+async fn fault_06_after_an_outage_what_is_true_goes_first_and_the_past_is_told_late() {
+    let (script, port) = Scripted::bind().await;
+    let bench = Bench::with(Out::start(port)).await;
+    let hour = Duration::from_secs(3600);
+    bench.told(3 * hour, "acme/a", "a-1").await;
+    bench.told(2 * hour, "acme/a", "a-2").await;
+    bench.told(hour, "acme/b", "b-1").await;
+    bench.told(Duration::ZERO, "acme/c", "c-1").await;
+    let mut peer = script.subscribed().await;
+    let mut got = Vec::new();
+    for _ in 0..7 {
+        got.push(take_alert(&mut peer).await);
+    }
+    let line = |topic: &str, id: &str, late, retained| (topic.into(), id.into(), late, retained);
+    let expected = [
+        line("acme/a", "a-2", false, true),
+        line("acme/b", "b-1", false, true),
+        line("acme/c/event", "c-1", false, false),
+        line("acme/c", "c-1", false, true),
+        line("acme/a/event", "a-1", true, false),
+        line("acme/a/event", "a-2", true, false),
+        line("acme/b/event", "b-1", true, false),
+    ];
+    assert_eq!(got, expected);
+    bench.emptied().await;
+    assert_eq!(bench.meters.superseded.load(Relaxed), 1, "the state a-1 was replaced by a-2");
+}
+
+#[tokio::test]
+async fn fault_06_a_fresh_alert_passes_a_long_backlog_which_drains_all_the_same() {
+    const BACKLOG: usize = 600;
+    let (script, port) = Scripted::bind().await;
+    let bench = Bench::with(Out::start(port)).await;
+    let day = Duration::from_secs(86_400);
+    for index in 0..BACKLOG {
+        bench.told(day, "acme/a", &format!("a-{index}")).await;
+    }
+    let mut peer = script.subscribed().await;
+    let began = Instant::now();
+    let mut late = Vec::new();
+    let mut fresh = 0;
+    while late.len() < BACKLOG {
+        if late.len() == 50 * (fresh + 1) && fresh < 5 {
+            bench.told(Duration::ZERO, "acme/c", "c").await;
+            let told = Instant::now();
+            fresh += 1;
+            loop {
+                let (_, id, historical, _) = take_alert(&mut peer).await;
+                match historical {
+                    true => late.push(id),
+                    false => break assert_eq!(id, "c"),
+                }
+            }
+            assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+        } else if let (_, id, true, _) = take_alert(&mut peer).await {
+            late.push(id);
+        }
+    }
+    let expected: Vec<String> = (0..BACKLOG).map(|index| format!("a-{index}")).collect();
+    assert_eq!((late, fresh), (expected, 5));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     bench.emptied().await;
 }
 

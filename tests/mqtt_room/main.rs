@@ -47,6 +47,7 @@ fn broker(port: u16) -> Broker {
         client_id: Some("edge".into()),
         username: None,
         password_file: None,
+        tls: None,
         keep_alive: Duration::from_secs(30),
         session_expiry: Duration::from_secs(3600),
         receive_maximum: 100,

@@ -1,9 +1,11 @@
 //! One rule on one tag.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::NO_WATCH;
+use crate::alert::chart::{Chart, Reading};
 use crate::asset::AssetId;
 use crate::sample::Sample;
 use crate::settings::{Rule, RuleKind};
@@ -34,6 +36,7 @@ enum Kind {
     Rate(Rate),
     Flat(Flat),
     Silent(Silent),
+    Chart(Charted),
 }
 
 impl Watch {
@@ -54,6 +57,17 @@ impl Watch {
                 span: span.unwrap_or(Duration::MAX),
                 stretch: None,
             }),
+            RuleKind::Shewhart
+            | RuleKind::Ewma
+            | RuleKind::Cusum
+            | RuleKind::Nelson
+            | RuleKind::Capability => Kind::Chart(Charted {
+                chart: Chart::new(rule.when, &rule.chart.clone().unwrap_or_default())
+                    .expect("these are the charts"),
+                limit: rule.limit.or(rule.when.chart_limit()).unwrap_or(f64::INFINITY),
+                is_below: rule.when.is_below(),
+                last,
+            }),
             RuleKind::Silent => Kind::Silent(Silent {
                 span: span.unwrap_or(Duration::MAX).max(SHORTEST_SILENCE),
                 heard: None,
@@ -72,6 +86,7 @@ impl Watch {
             Kind::Rate(rate) => rate.observe(sample),
             Kind::Flat(flat) => flat.observe(sample),
             Kind::Silent(silent) => silent.observe(arrived),
+            Kind::Chart(charted) => charted.observe(sample),
         }?;
         Some(self.verdict(&finding, Some(sample.value), arrived))
     }
@@ -86,6 +101,30 @@ impl Watch {
             }
             _ => None,
         }
+    }
+
+    /// Goes on where `old` stopped, if both are the same rule's; the first deadline, if any.
+    pub(super) fn inherit(&mut self, old: &mut Self) -> Option<Timestamp> {
+        if self.prediction != old.prediction {
+            return None;
+        }
+        match (&mut self.kind, &mut old.kind) {
+            (Kind::Above { last, .. }, Kind::Above { last: before, .. })
+            | (Kind::Below { last, .. }, Kind::Below { last: before, .. }) => *last = *before,
+            (Kind::Rate(rate), Kind::Rate(before)) => {
+                rate.readings = std::mem::take(&mut before.readings);
+                rate.last = before.last;
+            }
+            (Kind::Flat(flat), Kind::Flat(before)) => flat.stretch = before.stretch.take(),
+            (Kind::Silent(silent), Kind::Silent(before)) => {
+                silent.heard = before.heard;
+                silent.told = before.told;
+                silent.quiet = before.quiet;
+                return silent.heard.map(|heard| heard.saturating_add(silent.span));
+            }
+            _ => {}
+        }
+        None
     }
 
     pub(super) fn resume(&mut self, now: Timestamp) {
@@ -118,8 +157,9 @@ impl Watch {
                 coverage: if finding.samples == 0 { 0.0 } else { 1.0 },
             },
             score: finding.score,
-            label: None,
+            label: finding.label.clone(),
             contributions: if finding.is_beyond { vec![contribution()] } else { Vec::new() },
+            subject: None,
             model: None,
             arrived,
         }
@@ -134,6 +174,7 @@ struct Finding {
     end: Timestamp,
     samples: u32,
     is_beyond: bool,
+    label: Option<Arc<str>>,
 }
 
 /// Event time goes on; a sample from before says nothing new.
@@ -153,6 +194,7 @@ fn beyond(sample: &Sample, last: &mut Timestamp, is_beyond: bool) -> Option<Find
         end: time,
         samples: 1,
         is_beyond,
+        label: None,
     })
 }
 
@@ -188,6 +230,7 @@ impl Rate {
             end: time,
             samples: 2,
             is_beyond: score >= self.limit,
+            label: None,
         })
     }
 }
@@ -239,6 +282,7 @@ impl Flat {
             end: time,
             samples: stretch.samples,
             is_beyond,
+            label: None,
         })
     }
 }
@@ -246,6 +290,27 @@ impl Flat {
 impl Stretch {
     fn new(time: Timestamp, value: f64, has_begun: bool) -> Self {
         Self { start: time, end: time, low: value, high: value, samples: 1, has_begun }
+    }
+}
+
+/// A control chart: one verdict a reading.
+#[derive(Debug)]
+struct Charted {
+    chart: Chart,
+    limit: f64,
+    is_below: bool,
+    last: Timestamp,
+}
+
+impl Charted {
+    fn observe(&mut self, sample: &Sample) -> Option<Finding> {
+        if !advances(&mut self.last, sample) {
+            return None;
+        }
+        let Reading { score, label, samples } = self.chart.push(sample.value)?;
+        let is_beyond = if self.is_below { score <= self.limit } else { score >= self.limit };
+        let (start, end) = (sample.time, sample.time);
+        Some(Finding { score, start, end, samples, is_beyond, label })
     }
 }
 
@@ -272,7 +337,7 @@ impl Silent {
         }
         self.quiet = false;
         let end = self.after_told(arrived);
-        Some(Finding { score: 0.0, start: end, end, samples: 1, is_beyond: false })
+        Some(Finding { score: 0.0, start: end, end, samples: 1, is_beyond: false, label: None })
     }
 
     fn miss(&mut self, now: Timestamp) -> ([Option<Finding>; 2], Timestamp) {
@@ -299,6 +364,7 @@ impl Silent {
             end: until,
             samples: 0,
             is_beyond: true,
+            label: None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::level::percent;
 use crate::alert::number;
 use crate::alert::record::{AlertRecord, AlertState, Transition};
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, ModelIdentity, Verdict};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Verdict};
 
 /// Names of the JSON Schemas in `docs/schema`.
 pub mod schema {
@@ -91,12 +91,14 @@ pub(super) struct AlertData<'a> {
     window: Evidence,
     model: Option<&'a ModelIdentity>,
     contributions: &'a [Contribution],
+    explanation: Explanation,
     seq: u64,
+    /// Stands last, where [`told_late`](super::told_late) finds it.
     historical: bool,
 }
 
 impl<'a> AlertData<'a> {
-    pub(super) fn new(transition: &'a Transition, historical: bool) -> Self {
+    pub(super) fn new(transition: &'a Transition) -> Self {
         let record: &AlertRecord = &transition.record;
         Self {
             alert_id: &record.alert_id,
@@ -120,8 +122,9 @@ impl<'a> AlertData<'a> {
             window: record.evidence,
             model: record.model.as_deref(),
             contributions: &record.contributions,
+            explanation: record.explanation,
             seq: record.seq,
-            historical,
+            historical: false,
         }
     }
 }

@@ -27,10 +27,33 @@ pub struct StatusBody {
     #[serde(serialize_with = "ledger")]
     pub ledger: Totals,
     pub alerts: AlertCounts,
+    pub config: ConfigStatus,
     pub sources: Vec<SourceSnapshot>,
     pub models: Vec<ModelStatus>,
     pub outbox: OutboxStatus,
     pub store: StoreStatus,
+}
+
+/// Whether the daemon runs what its configuration file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigState {
+    Current,
+    /// The file has errors; the last good configuration runs on.
+    Refused,
+    /// Some changed settings wait for the next start.
+    NeedsRestart,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigStatus {
+    pub state: ConfigState,
+    /// When something in effect changed last.
+    pub loaded: Timestamp,
+    /// What is wrong with the file: `file:line:column: error: …`.
+    pub errors: Vec<String>,
+    /// The settings that wait for a restart.
+    pub restart: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

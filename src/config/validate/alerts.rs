@@ -1,7 +1,7 @@
 //! Alert policies, and rules on tags without a model.
 
 use super::super::{path, wording};
-use super::{Check, names, predictions};
+use super::{Check, charts, names, predictions};
 use crate::alert::{UnknownPlaceholder, check_template};
 use crate::settings::{AlertPolicy, Direction, Rule, RuleKind, Settings};
 
@@ -99,6 +99,7 @@ fn check_rule(check: &mut Check<'_>, at: &str, rule: &Rule) {
     if check.is_decided(at) {
         check_limit(check, at, rule);
         check_span(check, at, rule);
+        charts::check(check, at, rule);
     }
     let alert = path::child(at, "alert");
     check_policy(check, &alert, &rule.alert);
@@ -126,12 +127,16 @@ fn check_rule(check: &mut Check<'_>, at: &str, rule: &Rule) {
             }
             Below => check_hysteresis(check, &alert, ("limit", limit), clear, Direction::Below),
             Flat | Silent => {}
+            kind => {
+                let direction = if kind.is_below() { Direction::Below } else { Direction::Above };
+                check_hysteresis(check, &alert, ("limit", limit), clear, direction);
+            }
         }
     }
 }
 
 fn check_span(check: &mut Check<'_>, at: &str, rule: &Rule) {
-    use RuleKind::{Above, Below, Flat, Rate, Silent};
+    use RuleKind::{Flat, Rate, Silent};
     let span = path::child(at, "for");
     match (rule.when, rule.span) {
         (Flat | Silent, None) => check.error(
@@ -142,12 +147,12 @@ fn check_span(check: &mut Check<'_>, at: &str, rule: &Rule) {
         (Flat | Silent | Rate, Some(time)) if time.is_zero() => {
             check.error(&span, "a time of nothing", "say how long: for = \"60s\"");
         }
-        (Above | Below, Some(_)) => check.error(
+        (Flat | Silent | Rate, _) | (_, None) => {}
+        (_, Some(_)) => check.error(
             &span,
             format!("`for` does not belong to when = \"{}\"", word(rule.when)),
             "to wait before the alert, set alert.on_delay",
         ),
-        _ => {}
     }
 }
 
@@ -178,16 +183,27 @@ fn check_limit(check: &mut Check<'_>, at: &str, rule: &Rule) {
             "leave it out for 0: not the least change",
         ),
         (Silent, Some(_)) => check.idle(at, "limit", "silence has none"),
+        (RuleKind::Nelson, Some(_)) => check.idle(at, "limit", "one broken rule is enough"),
+        (kind, Some(limit)) if kind.chart_limit().is_some() && limit <= 0.0 => check.error(
+            &path,
+            "a chart's limit lies above 0",
+            "in sigmas, or as Cpk; leave it out for the usual one",
+        ),
         _ => {}
     }
 }
 
-fn word(kind: RuleKind) -> &'static str {
+pub(super) fn word(kind: RuleKind) -> &'static str {
     match kind {
         RuleKind::Above => "above",
         RuleKind::Below => "below",
         RuleKind::Rate => "rate",
         RuleKind::Flat => "flat",
         RuleKind::Silent => "silent",
+        RuleKind::Shewhart => "shewhart",
+        RuleKind::Ewma => "ewma",
+        RuleKind::Cusum => "cusum",
+        RuleKind::Nelson => "nelson",
+        RuleKind::Capability => "capability",
     }
 }

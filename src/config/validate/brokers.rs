@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use super::super::{path, wording};
 use super::{Check, names};
-use crate::settings::{Broker, Settings};
+use crate::settings::{Broker, Settings, Tls};
 
 /// MQTT counts the keep alive in 16 bits of seconds, and the client wants five at least.
 const KEEP_ALIVE: std::ops::RangeInclusive<Duration> =
@@ -81,6 +81,24 @@ fn check_broker(check: &mut Check<'_>, at: &str, broker: &Broker) {
             "add username = \"…\"",
         );
     }
+    let encrypted = broker.url.starts_with("mqtts://");
+    match &broker.tls {
+        Some(tls) if encrypted => check_tls(check, &path::child(at, "tls"), tls),
+        Some(_) => check.idle(at, "tls", "the url does not begin with mqtts://"),
+        None if encrypted => check.error(
+            &path::child(at, "url"),
+            "mqtts:// without `tls`: whom should the box trust?",
+            "add tls = { ca_file = \"/etc/andon/plant-ca.pem\" }",
+        ),
+        None => {}
+    }
+    if broker.password_file.is_some() && !encrypted && !is_near(&broker.url) {
+        check.warning(
+            &path::child(at, "password_file"),
+            "the password goes over the network unencrypted",
+            "use mqtts:// with `tls`",
+        );
+    }
     if !KEEP_ALIVE.contains(&broker.keep_alive) {
         check.error(
             &path::child(at, "keep_alive"),
@@ -111,22 +129,28 @@ fn check_broker(check: &mut Check<'_>, at: &str, broker: &Broker) {
     }
 }
 
+/// That what stands in `tls` makes sense; its files are looked at by `andon check`.
+pub(super) fn check_tls(check: &mut Check<'_>, at: &str, tls: &Tls) {
+    let (there, lacking) = match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => ("cert_file", "key_file"),
+        (None, Some(_)) => ("key_file", "cert_file"),
+        _ => return,
+    };
+    check.error(
+        &path::child(at, there),
+        format!("`{there}` is of no use without `{lacking}`"),
+        format!("add {lacking} = \"/etc/andon/…\", or leave both out"),
+    );
+}
+
 fn check_url(check: &mut Check<'_>, at: &str, url: &str) {
-    let help = "write \"mqtt://host\" or \"mqtt://host:1883\"";
+    let help = "write \"mqtt://host\", \"mqtt://host:1883\" or, encrypted, \"mqtts://host:8883\"";
     let Some((scheme, rest)) = url.split_once("://") else {
         check.error(at, format!("{url:?} is no broker's url"), help);
         return;
     };
     match scheme {
-        "mqtt" => {}
-        "mqtts" => {
-            check.error(
-                at,
-                "mqtts:// is not supported yet: it comes with TLS",
-                "until then use mqtt:// to a broker on this box or behind a tunnel",
-            );
-            return;
-        }
+        "mqtt" | "mqtts" => {}
         _ => {
             check.error(at, format!("the url begins with {scheme}://"), help);
             return;
@@ -141,6 +165,12 @@ fn check_url(check: &mut Check<'_>, at: &str, url: &str) {
     } else if !is_host_and_port(rest.strip_suffix('/').unwrap_or(rest)) {
         check.error(at, format!("{rest:?} is no host with a port from 1 to 65535"), help);
     }
+}
+
+/// On this box.
+fn is_near(url: &str) -> bool {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    ["localhost", "127.", "[::1]"].iter().any(|near| place.starts_with(near))
 }
 
 /// `host`, `host:1883`, `10.0.0.5:502` or `[::1]:502`.

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod brokers;
+mod charts;
 mod household;
 mod modbus;
 mod names;

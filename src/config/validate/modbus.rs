@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::super::path;
 use super::{Check, brokers, names};
 use crate::decode::registers::{Address, Field, Signal, Table};
-use crate::settings::{
-    ModbusDevice, ModbusTls, Numbering, Register, SerialLine, Settings, WordOrder,
-};
+use crate::settings::{ModbusDevice, Numbering, Register, SerialLine, Settings, WordOrder};
 
 const LEAST_INTERVAL: Duration = Duration::from_millis(10);
 const MOST_REGISTERS: u16 = 125;
@@ -125,7 +123,7 @@ fn check_way(check: &mut Check<'_>, at: &str, device: &ModbusDevice) {
         _ => check.idle(at, "serial", "the address is no serial line"),
     }
     match &device.tls {
-        Some(tls) if scheme == "tls" => check_tls(check, &path::child(at, "tls"), tls),
+        Some(tls) if scheme == "tls" => brokers::check_tls(check, &path::child(at, "tls"), tls),
         _ => check.idle(at, "tls", "the address does not begin with tls://"),
     }
 }
@@ -152,19 +150,6 @@ fn check_serial(check: &mut Check<'_>, at: &str, serial: &SerialLine) {
             "1 with parity, 2 without, says the specification",
         );
     }
-}
-
-fn check_tls(check: &mut Check<'_>, at: &str, tls: &ModbusTls) {
-    let (there, lacking) = match (&tls.cert_file, &tls.key_file) {
-        (Some(_), None) => ("cert_file", "key_file"),
-        (None, Some(_)) => ("key_file", "cert_file"),
-        _ => return,
-    };
-    check.error(
-        &path::child(at, there),
-        format!("`{there}` is of no use without `{lacking}`"),
-        format!("add {lacking} = \"/etc/andon/…\", or leave both out"),
-    );
 }
 
 /// What several units on one way have to agree on.

@@ -23,7 +23,7 @@ pub(super) use self::stream::Effort;
 pub(super) const CODEC: i64 = 1;
 
 /// More than any writer puts into one block; what is larger is damage.
-const MAX_SAMPLES: usize = 1 << 24;
+pub(super) const MAX_SAMPLES: usize = 1 << 24;
 
 /// Quality in the low two bits, then:
 const STALE: u8 = 4;

@@ -1,0 +1,123 @@
+//! `andon model`: what the box has, whether a package is right, and putting one into the
+//! repository.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
+
+use super::client::{Daemon, List, text};
+use crate::config;
+use crate::model::{self, Service};
+use crate::settings::RuntimeSettings;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Every model and version: what predicts, what is loaded, what is offered.
+    List(Daemon),
+    /// Verify a package: hash, card against graph, golden pair.
+    Check(Package),
+    /// Verify a package and copy it into the repository. Nothing that runs is touched.
+    Add(Package),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Package {
+    /// The version's folder: <name>/<version>, with model.onnx and model.toml.
+    folder: PathBuf,
+    /// The daemon's configuration: its [runtime] is used.
+    #[arg(long, value_name = "FILE", default_value = "/etc/andon/andon.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List(daemon) => list(daemon),
+        Command::Check(package) => {
+            let (_, service, _) = package.verify()?;
+            println!("{}", said(&service, "is good"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Add(package) => {
+            let (settings, service, folder) = package.verify()?;
+            let identity = &service.identity;
+            let target = copy(&folder, &settings.models, &identity.name, &identity.version)?;
+            println!("{}", said(&service, &format!("is good and lies in {}", target.display())));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn list(daemon: &Daemon) -> anyhow::Result<ExitCode> {
+    let list = List {
+        path: "/api/v1/models",
+        query: &[],
+        none: "The repository holds no model.",
+        head: ["model", "version", "state", "device", "requests", "refused"],
+    };
+    list.show(daemon, |row| {
+        ["name", "version", "state", "device", "requests", "refused"].map(|key| text(&row[key]))
+    })
+}
+
+fn said(service: &Service, what: &str) -> String {
+    let identity = &service.identity;
+    format!("{} {} {what}; it ran on {}.", identity.name, identity.version, identity.device)
+}
+
+impl Package {
+    /// Loads it as the daemon would; gives the package's folder too.
+    fn verify(&self) -> anyhow::Result<(RuntimeSettings, Service, PathBuf)> {
+        let loaded = config::load(&self.config, config::environment())
+            .map_err(|diagnostics| anyhow!("{diagnostics}"))?;
+        let folder = fs::canonicalize(&self.folder)
+            .with_context(|| format!("{} cannot be read", self.folder.display()))?;
+        let names = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+        let version = names(&folder);
+        let name = folder.parent().and_then(names);
+        let models = folder.parent().and_then(Path::parent);
+        let (Some(version), Some(name), Some(models)) = (version, name, models) else {
+            bail!("{}: expected a folder <name>/<version>", folder.display());
+        };
+        let own = RuntimeSettings { models: models.to_owned(), ..loaded.settings.runtime.clone() };
+        let service = model::open(&own, &format!("{name}/{version}")).map_err(|errors| {
+            let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            anyhow!("{}", all.join("\n"))
+        })?;
+        service.close();
+        Ok((loaded.settings.runtime, service, folder))
+    }
+}
+
+/// Copies the package beside its place first: a version is there whole, or not at all.
+fn copy(from: &Path, models: &Path, name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let target = models.join(name).join(version);
+    if target.exists() {
+        bail!("{} is there already; a version never changes: count it up", target.display());
+    }
+    let beside = models.join(name).join(format!(".{version}.{}", std::process::id()));
+    let copied = copy_files(from, &beside)
+        .and_then(|()| fs::rename(&beside, &target))
+        .and_then(|()| File::open(models.join(name))?.sync_all());
+    if copied.is_err() {
+        // What could not be written whole is no use; the first error is told.
+        let _ = fs::remove_dir_all(&beside);
+    }
+    copied.with_context(|| format!("{} cannot be written", target.display()))?;
+    Ok(target)
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.path().is_file() {
+            let file = to.join(entry.file_name());
+            fs::copy(entry.path(), &file)?;
+            File::open(&file)?.sync_all()?;
+        }
+    }
+    File::open(to)?.sync_all()
+}

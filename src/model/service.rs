@@ -1,0 +1,195 @@
+//! Requests over the protocol: they wait in the model's own queue, behind its frames, and no
+//! longer than their deadline.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::device::OnDevice;
+use super::queue::{Queue, Work};
+use super::session::RunError;
+use crate::oip::{Invalid, Signature, Tensor};
+use crate::time::Timestamp;
+use crate::verdict::ModelIdentity;
+
+/// The way in for requests to one model.
+#[derive(Clone, Debug)]
+pub struct Service {
+    queue: Arc<Queue>,
+    pub identity: Arc<ModelIdentity>,
+    pub signature: Arc<Signature>,
+    pub stats: Arc<ServiceStats>,
+}
+
+/// What a request asks of a model.
+#[derive(Debug)]
+pub struct Call {
+    pub inputs: Vec<Tensor>,
+    /// Empty: all that the protocol can tell.
+    pub outputs: Vec<String>,
+    /// From now until the answer.
+    pub patience: Duration,
+    /// Requests that may wait before this one.
+    pub most_waiting: usize,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error("{0} requests wait already; try again later")]
+    Full(usize),
+    #[error("there was no answer within {}", humantime::format_duration(*.0))]
+    Late(Duration),
+    #[error("the model has stopped")]
+    Stopped,
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+pub(super) struct Job {
+    inputs: Vec<Tensor>,
+    outputs: Vec<String>,
+    arrived: Instant,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Vec<Tensor>, RunError>>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        identity: Arc<ModelIdentity>,
+        signature: Signature,
+    ) -> Self {
+        Self { queue, identity, signature: Arc::new(signature), stats: Arc::default() }
+    }
+
+    /// A thread for a graph that only answers requests. It ends with [`Service::close`].
+    pub(super) fn spawn(
+        mut graph: OnDevice,
+        identity: Arc<ModelIdentity>,
+        max_batch: usize,
+    ) -> std::io::Result<Self> {
+        let signature = graph.signature(max_batch);
+        let service = Self::new(Arc::default(), identity, signature);
+        let own = service.clone();
+        std::thread::Builder::new().name("andon-service".into()).spawn(move || {
+            let _closes_when_this_ends = Closing(&own.queue);
+            while let Some(Work::Request(job)) = own.queue.take(0, &mut Vec::new(), false, |_| ()) {
+                own.answer(&mut graph, job);
+            }
+        })?;
+        Ok(service)
+    }
+
+    /// What waits is given up, and nothing more comes in.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Checks the call against the graph, waits for its turn and its answer.
+    pub async fn call(&self, call: Call) -> Result<Vec<Tensor>, CallError> {
+        let started = Instant::now();
+        let answer = self.ask(call, started).await;
+        if answer.is_err() {
+            self.stats.failed.add(started.elapsed());
+        } else {
+            self.stats.succeeded.add(started.elapsed());
+        }
+        answer
+    }
+
+    async fn ask(&self, call: Call, arrived: Instant) -> Result<Vec<Tensor>, CallError> {
+        let Call { inputs, mut outputs, patience, most_waiting } = call;
+        self.signature.check(&inputs, outputs.iter().map(String::as_str))?;
+        if outputs.is_empty() {
+            let told = self.signature.outputs.iter().filter(|output| output.kind.is_some());
+            outputs = told.map(|output| output.name.clone()).collect();
+        }
+        let (reply, answer) = oneshot::channel();
+        let deadline = arrived + patience;
+        let job = Job { inputs, outputs, arrived, deadline, reply };
+        if self.queue.request(job, most_waiting).is_err() {
+            let closed = self.queue.is_closed();
+            return Err(if closed { CallError::Stopped } else { CallError::Full(most_waiting) });
+        }
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            // The thread gave the request up, or ended.
+            Ok(Err(_)) if Instant::now() < deadline => Err(CallError::Stopped),
+            Ok(Err(_)) | Err(_) => Err(CallError::Late(patience)),
+        }
+    }
+
+    /// On the model's thread. A request that nobody waits for any more is not run.
+    pub(super) fn answer(&self, graph: &mut OnDevice, job: Job) {
+        let Job { inputs, outputs, arrived, deadline, reply } = job;
+        let started = Instant::now();
+        if started >= deadline || reply.is_closed() {
+            return;
+        }
+        self.stats.queued.add(started - arrived);
+        let items = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
+        let answer = graph.serve(inputs, &outputs);
+        if answer.is_ok() {
+            self.stats.ran.add(started.elapsed());
+            self.stats.items.fetch_add(items as u64, Relaxed);
+            *self.stats.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Timestamp::now());
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+}
+
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// How often, and how long altogether.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub count: AtomicU64,
+    pub nanos: AtomicU64,
+}
+
+impl Tally {
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Relaxed);
+        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
+/// What requests have done with one model. The daemon's own frames count elsewhere.
+#[derive(Debug, Default)]
+pub struct ServiceStats {
+    pub succeeded: Tally,
+    pub failed: Tally,
+    pub queued: Tally,
+    pub ran: Tally,
+    /// First dimensions of what was run.
+    pub items: AtomicU64,
+    pub last: Mutex<Option<Timestamp>>,
+}

@@ -1,0 +1,243 @@
+//! The routes of `/v2`.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::{Coding, HEADER_LENGTH, header_length, too_large};
+use super::refusal::Refusal;
+use super::shelf::Shelf;
+use super::tell;
+use crate::model::{Call, Service};
+use crate::oip::{self, Request};
+use crate::telemetry::Overview;
+
+/// Bodies up to here are read where they arrive; longer ones would hold up the main loop.
+const SMALL: usize = 64 * 1024;
+
+#[derive(Clone)]
+struct Counter {
+    shelf: Arc<Shelf>,
+    overview: Overview,
+}
+
+type Answer = Result<Response, Refusal>;
+
+/// A model's name, and its version where the path has one.
+#[derive(Deserialize)]
+struct Named {
+    model: String,
+    version: Option<String>,
+}
+
+impl Counter {
+    fn find(&self, named: &Named) -> Result<Service, Refusal> {
+        self.shelf.find(&named.model, named.version.as_deref())
+    }
+}
+
+/// The protocol for the models on `shelf`.
+pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
+    let limit = limit(&shelf);
+    let both =
+        |routes: Router<Counter>, tail: &str, handler: axum::routing::MethodRouter<Counter>| {
+            routes
+                .route(&format!("/v2/models/{{model}}{tail}"), handler.clone())
+                .route(&format!("/v2/models/{{model}}/versions/{{version}}{tail}"), handler)
+        };
+    let mut routes = Router::new()
+        .route("/v2", get(|| async { Json(tell::server()) }))
+        .route("/v2/", get(|| async { Json(tell::server()) }))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/models/stats", get(all_statistics))
+        .route("/v2/repository/index", post(index))
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload));
+    routes = both(routes, "", get(metadata));
+    routes = both(routes, "/ready", get(model_ready));
+    routes = both(routes, "/config", get(config));
+    routes = both(routes, "/stats", get(statistics));
+    routes = both(routes, "/infer", post(infer));
+    routes
+        .route("/v2/{*rest}", axum::routing::any(nowhere))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(Counter { shelf, overview })
+}
+
+fn limit(shelf: &Shelf) -> usize {
+    usize::try_from(shelf.settings.body.as_u64()).unwrap_or(usize::MAX)
+}
+
+async fn nowhere() -> Refusal {
+    Refusal::unknown("Not Found: this is no path of the Open Inference Protocol, version 2")
+}
+
+async fn wrong_method() -> Refusal {
+    Refusal { status: StatusCode::METHOD_NOT_ALLOWED, message: "Method Not Allowed".into() }
+}
+
+async fn live(State(counter): State<Counter>) -> Answer {
+    counter.overview.healthy().map_err(Refusal::invalid)?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn ready(State(counter): State<Counter>) -> Answer {
+    counter.overview.ready().map_err(Refusal::invalid)?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn model_ready(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
+    match counter.find(&named) {
+        Ok(service) if !service.is_closed() => Ok(StatusCode::OK.into_response()),
+        Ok(_) => Err(Refusal::invalid("the model has stopped")),
+        Err(refusal) => Err(Refusal::invalid(refusal.message)),
+    }
+}
+
+async fn metadata(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
+    let service = counter.find(&named)?;
+    let versions = counter.shelf.versions(&named.model);
+    Ok(Json(tell::metadata(&service, &versions)).into_response())
+}
+
+async fn config(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
+    Ok(Json(tell::config(&counter.find(&named)?)).into_response())
+}
+
+async fn statistics(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
+    let told = tell::statistics(&counter.find(&named)?);
+    Ok(Json(json!({ "model_stats": [told] })).into_response())
+}
+
+async fn all_statistics(State(counter): State<Counter>) -> Json<Value> {
+    let told: Vec<_> = counter.shelf.all().iter().map(tell::statistics).collect();
+    Json(json!({ "model_stats": told }))
+}
+
+async fn index(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Answer {
+    let asked = asked(&counter, body)?;
+    let only_ready = asked.get("ready").and_then(Value::as_bool).unwrap_or(false);
+    let row = |(name, version, loaded): (String, String, bool)| {
+        if loaded {
+            return json!({ "name": name, "version": version, "state": "READY", "reason": "" });
+        }
+        json!({ "name": name, "version": version, "state": "UNAVAILABLE", "reason": "unloaded" })
+    };
+    let on_disk = apart(move || counter.shelf.index()).await?;
+    let kept = on_disk.into_iter().filter(|(_, _, loaded)| *loaded || !only_ready);
+    Ok(Json(kept.map(row).collect::<Vec<_>>()).into_response())
+}
+
+async fn load(
+    State(counter): State<Counter>,
+    Path(named): Path<Named>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let asked = asked(&counter, body)?;
+    if asked.get("parameters").and_then(Value::as_object).is_some_and(|given| !given.is_empty()) {
+        return Err(Refusal::invalid(
+            "a model is loaded as its card says: parameters (`config`, `file:…`) are not served",
+        ));
+    }
+    apart(move || counter.shelf.load(&named.model)).await??;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn unload(
+    State(counter): State<Counter>,
+    Path(named): Path<Named>,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    asked(&counter, body)?;
+    counter.shelf.unload(&named.model)?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn infer(
+    State(counter): State<Counter>,
+    Path(named): Path<Named>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let service = counter.find(&named)?;
+    let body = whole(&counter, body)?;
+    let limit = limit(&counter.shelf);
+    let (coding, header) = (Coding::of_request(&headers)?, header_length(&headers)?);
+    let small = body.len() <= SMALL && coding == Coding::Identity;
+    let read = move || -> Result<Request, Refusal> {
+        match coding {
+            Coding::Identity => Ok(oip::parse(&body, header)?),
+            coding => Ok(oip::parse(&coding.unpack(&body, limit)?, header)?),
+        }
+    };
+    let mut request = if small { read() } else { apart(read).await? }?;
+    let settings = &counter.shelf.settings;
+    let patience =
+        request.timeout.map_or(settings.deadline, |timeout| timeout.min(settings.deadline));
+    let call = Call {
+        inputs: std::mem::take(&mut request.inputs),
+        outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
+        patience,
+        most_waiting: settings.waiting,
+    };
+    let outputs = service.call(call).await?;
+    let packing = Coding::of_response(&headers);
+    let elements: usize = outputs.iter().map(|output| output.data.len()).sum();
+    let small = elements <= SMALL / 8 && packing == Coding::Identity;
+    let write = move || {
+        let identity = &service.identity;
+        let body = oip::encode(&request, &identity.name, &identity.version, &outputs)?;
+        let packed = packing.pack(body.bytes).map_err(|error| Refusal {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: format!("the answer cannot be packed: {error}"),
+        })?;
+        Ok::<_, Refusal>((packed, body.header))
+    };
+    let (bytes, header) = if small { write() } else { apart(write).await? }?;
+    let mut response = bytes.into_response();
+    let kind = if header.is_some() { "application/octet-stream" } else { "application/json" };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(header) = header {
+        headers.insert(HEADER_LENGTH, header.into());
+    }
+    if let Some(word) = packing.word() {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(word));
+    }
+    Ok(response)
+}
+
+fn whole(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(limit(&counter.shelf)),
+        _ => Refusal::invalid(rejection.body_text()),
+    })
+}
+
+/// The JSON of a request that may come without any.
+fn asked(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal> {
+    let body = whole(counter, body)?;
+    if body.trim_ascii().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::invalid(format!("the request's JSON cannot be read: {error}")))
+}
+
+/// On a thread of its own: the main loop must not wait for it.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: "the request could not be worked on".into(),
+    })
+}

@@ -1,0 +1,265 @@
+//! Encrypted links: rustls made from PEM files, its errors in words, and how long certificates
+//! last.
+//!
+//! Shared by MQTT and Modbus. Nothing is cached: a file that was exchanged holds from the next
+//! connection on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem,
+};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::settings::{Tls, TlsVersion};
+use crate::time::Timestamp;
+
+/// A file of `tls` that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{}: {error}", file.display())]
+    Unreadable { file: PathBuf, error: io::Error },
+    #[error("{}: {problem}", file.display())]
+    Unfit { file: PathBuf, problem: String },
+    #[error("`cert_file` and `key_file` are of use only together")]
+    HalfAnIdentity,
+    #[error("`server_name`: {0:?} is no host name")]
+    Name(String),
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// What a person must know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    pub file: PathBuf,
+    /// The subject, as `CN=box, O=acme`.
+    pub subject: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+}
+
+/// When the files of a `Tls` were written last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp(Vec<Option<(SystemTime, u64)>>);
+
+/// A stream over `stream` to the peer that `tls`, or else `host`, names.
+pub async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let invalid = |error: TlsError| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
+    let server = ServerName::try_from(name.clone()).map_err(|_| invalid(TlsError::Name(name)))?;
+    let config = client_config(tls).map_err(invalid)?;
+    TlsConnector::from(Arc::new(config)).connect(server, stream).await
+}
+
+/// Reads every file of `tls`; an error says which one is unfit.
+pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in pems::<CertificateDer<'static>>(&tls.ca_file, "certificate")? {
+        roots.add(authority).map_err(|error| unfit(&tls.ca_file, error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions: &[_] = match tls.min_version {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?;
+    let builder = match &tls.crl_file {
+        None => builder.with_root_certificates(roots),
+        Some(file) => {
+            let lists = pems::<CertificateRevocationListDer<'static>>(file, "revocation list")?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .with_crls(lists)
+                .only_check_end_entity_revocation()
+                .build()
+                .map_err(|error| unfit(file, error.to_string()))?;
+            builder.with_webpki_verifier(verifier)
+        }
+    };
+    let mut config = match (&tls.cert_file, &tls.key_file) {
+        (Some(certificate), Some(key_file)) => {
+            let chain = pems(certificate, "certificate")?;
+            let key = PrivateKeyDer::from_pem_file(key_file)
+                .map_err(|error| unreadable(key_file, error, "private key"))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    let certificate = certificate.display();
+                    unfit(key_file, format!("this is not the key of {certificate}"))
+                }
+                error => unfit(certificate, error.to_string()),
+            })?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => return Err(TlsError::HalfAnIdentity),
+    };
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    Ok(config)
+}
+
+/// All certificates that `tls` names: the authorities' and the box's own.
+pub fn certificates(tls: &Tls) -> Result<Vec<Certificate>, TlsError> {
+    let mut found = Vec::new();
+    for file in [Some(&tls.ca_file), tls.cert_file.as_ref()].into_iter().flatten() {
+        for der in pems::<CertificateDer<'static>>(file, "certificate")? {
+            let (_, certificate) =
+                X509Certificate::from_der(&der).map_err(|error| unfit(file, error.to_string()))?;
+            let validity = certificate.validity();
+            found.push(Certificate {
+                file: file.clone(),
+                subject: certificate.subject().to_string(),
+                not_before: Timestamp::from_secs(validity.not_before.timestamp()),
+                not_after: Timestamp::from_secs(validity.not_after.timestamp()),
+            });
+        }
+    }
+    Ok(found)
+}
+
+impl Stamp {
+    pub fn of(tls: &Tls) -> Self {
+        let stamp = |file: &PathBuf| {
+            let data = std::fs::metadata(file).ok()?;
+            Some((data.modified().ok()?, data.len()))
+        };
+        Self(tls.files().map(stamp).collect())
+    }
+}
+
+/// The words for `error`, where TLS is what it is about.
+pub fn explain(error: &io::Error, tls: &Tls) -> Option<String> {
+    let inner = error.get_ref()?;
+    if let Some(error) = inner.downcast_ref::<TlsError>() {
+        return Some(error.to_string());
+    }
+    let error = inner.downcast_ref::<rustls::Error>()?;
+    let ca = tls.ca_file.display();
+    Some(match error {
+        rustls::Error::InvalidCertificate(problem) => match problem {
+            CertificateError::UnknownIssuer => {
+                format!("no authority in {ca} has signed the peer's certificate (`ca_file`)")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the peer's certificate has expired, or this box's clock is wrong".into()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the peer's certificate is not valid yet, or this box's clock is wrong".into()
+            }
+            CertificateError::Revoked => "the peer's certificate has been revoked".into(),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("{error}; `server_name` says which name is meant")
+            }
+            _ => error.to_string(),
+        },
+        rustls::Error::AlertReceived(alert) => match &tls.cert_file {
+            Some(file) => format!(
+                "the peer refuses this box ({alert:?}): is {} the certificate it wants, and valid?",
+                file.display()
+            ),
+            None => format!(
+                "the peer refuses this box ({alert:?}): it may want a certificate (`cert_file`)"
+            ),
+        },
+        error => error.to_string(),
+    })
+}
+
+fn pems<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, TlsError> {
+    let read = T::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<T>, _>>);
+    let found = read.map_err(|error| unreadable(file, error, what))?;
+    match found.is_empty() {
+        true => Err(unfit(file, format!("there is no {what} in PEM form in it"))),
+        false => Ok(found),
+    }
+}
+
+fn unreadable(file: &Path, error: pem::Error, what: &str) -> TlsError {
+    match error {
+        pem::Error::Io(error) => TlsError::Unreadable { file: file.to_owned(), error },
+        pem::Error::NoItemsFound => unfit(file, format!("there is no {what} in PEM form in it")),
+        error => unfit(file, format!("no {what} can be read from it: {error:?}")),
+    }
+}
+
+fn unfit(file: &Path, problem: impl Into<String>) -> TlsError {
+    TlsError::Unfit { file: file.to_owned(), problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A certificate of its own making, and the key of another.
+    fn files() -> (TempDir, Tls) {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["broker".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the plant");
+        params.not_after = date_time_ymd(2031, 2, 3);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(file("ca.pem"), certificate.pem()).unwrap();
+        std::fs::write(file("box.pem"), certificate.pem()).unwrap();
+        std::fs::write(file("box.key"), key.serialize_pem()).unwrap();
+        std::fs::write(file("other.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        std::fs::write(file("empty"), "nothing\n").unwrap();
+        let mut tls = Tls::trusting(file("ca.pem"));
+        tls.cert_file = Some(file("box.pem"));
+        tls.key_file = Some(file("box.key"));
+        (folder, tls)
+    }
+
+    #[test]
+    fn good_files_make_a_configuration_and_tell_how_long_they_last() {
+        let (_folder, tls) = files();
+        client_config(&tls).unwrap();
+        let found = certificates(&tls).unwrap();
+        assert_eq!(found.len(), 2);
+        assert!(found[0].subject.contains("the plant"), "{}", found[0].subject);
+        assert_eq!(found[0].not_after.to_rfc3339(), "2031-02-03T00:00:00.000Z");
+    }
+
+    #[test]
+    fn unfit_files_are_named_with_what_is_wrong_with_them() {
+        let (folder, tls) = files();
+        let file = |name: &str| folder.path().join(name);
+        let said = |change: &dyn Fn(&mut Tls)| {
+            let mut tls = tls.clone();
+            change(&mut tls);
+            client_config(&tls).unwrap_err().to_string()
+        };
+        let another = said(&|tls| tls.key_file = Some(file("other.key")));
+        assert!(another.contains("other.key: this is not the key of"), "{another}");
+        let empty = said(&|tls| tls.ca_file = file("empty"));
+        assert!(empty.contains("empty: there is no certificate"), "{empty}");
+        let absent = said(&|tls| tls.ca_file = file("absent"));
+        assert!(absent.contains("absent: ") && absent.contains("No such file"), "{absent}");
+        let keyless = said(&|tls| tls.key_file = Some(file("box.pem")));
+        assert!(keyless.contains("box.pem: there is no private key"), "{keyless}");
+        assert_eq!(said(&|tls| tls.key_file = None), TlsError::HalfAnIdentity.to_string());
+        let list = said(&|tls| tls.crl_file = Some(file("ca.pem")));
+        assert!(list.contains("ca.pem: there is no revocation list"), "{list}");
+    }
+
+    #[test]
+    fn an_exchanged_file_is_noticed() {
+        let (_folder, tls) = files();
+        let before = Stamp::of(&tls);
+        assert_eq!(Stamp::of(&tls), before);
+        std::fs::write(&tls.ca_file, "longer than nothing, shorter than before").unwrap();
+        assert_ne!(Stamp::of(&tls), before);
+    }
+}

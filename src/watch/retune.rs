@@ -1,0 +1,96 @@
+//! Another configuration while the loop runs: what is remembered stays.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Bound, Watch};
+use crate::alert::AlertSpec;
+use crate::alert::rules::RuleBook;
+use crate::live::Judge;
+use crate::model::LoadedPrediction;
+use crate::settings::{Rule, TagSettings};
+use crate::time::Timestamp;
+use crate::verdict::PredictionId;
+
+/// What the loop takes over from a new configuration.
+#[derive(Debug)]
+pub struct Retune {
+    pub tags: Vec<TagSettings>,
+    pub rules: Vec<Rule>,
+    /// Predictions that run and have another alert rule now; the others stay.
+    pub predictions: Vec<LoadedPrediction>,
+    /// Every verdict is published as well.
+    pub verdicts: bool,
+    pub done: oneshot::Sender<()>,
+}
+
+impl Watch {
+    /// Windows, readings and the states of alerts stay; a rule that is gone ends its alerts.
+    pub(super) fn retune(&mut self, retune: Retune, now: Timestamp) {
+        let Retune { tags, rules, predictions, verdicts, done } = retune;
+        self.streams = verdicts;
+        self.inspector.retune(tags.clone());
+        for wanted in predictions {
+            if let Some(bound) = self.predictions.iter_mut().find(|b| b.loaded.name == wanted.name)
+            {
+                let loaded = &mut bound.loaded;
+                *loaded = LoadedPrediction { id: loaded.id, worker: loaded.worker, ..wanted };
+                self.windower.remember(loaded.id, super::history(loaded));
+            }
+        }
+        let rules: Vec<(PredictionId, Rule)> =
+            rules.into_iter().map(|rule| (self.id_of(&rule.name), rule)).collect();
+        let specs = specs(&self.predictions, &rules);
+        self.live.retune(judges(&self.predictions, &rules), &tags);
+        let old = std::mem::replace(&mut self.rules, RuleBook::new(rules));
+        self.introduce_again(old, now);
+        for transition in self.book.retune(specs, now) {
+            self.commit(&transition);
+        }
+        self.meters.set_alerts(self.book.counts());
+        // Whoever asked may have gone.
+        let _ = done.send(());
+    }
+
+    fn introduce_again(&mut self, old: RuleBook, now: Timestamp) {
+        let known = self.registry.tags_from(0).into_iter().filter(|(id, _)| id.0 < self.known_tags);
+        let known: Vec<_> = known.collect();
+        for (id, info) in &known {
+            self.inspector.attach(*id, &info.asset_name, &info.name);
+            self.rules.attach(*id, info.asset, &info.asset_name, &info.name);
+        }
+        self.rules.inherit(old);
+        let readings = self.live.readings();
+        for (id, _) in known {
+            if readings.get(id.0 as usize).is_some_and(Option::is_some) {
+                self.rules.expect(id, now);
+            }
+        }
+        self.expect_named(now);
+    }
+
+    /// A name keeps its id for as long as the process lives.
+    pub(super) fn id_of(&mut self, name: &str) -> PredictionId {
+        let known = self.names.iter().position(|known| **known == *name);
+        let at = known.unwrap_or_else(|| {
+            self.names.push(Arc::from(name));
+            self.names.len() - 1
+        });
+        PredictionId(u16::try_from(at).expect("fewer than 65,536 predictions and rules"))
+    }
+}
+
+pub(super) fn specs(predictions: &[Bound], rules: &[(PredictionId, Rule)]) -> Vec<AlertSpec> {
+    let prediction = |bound: &Bound| {
+        let LoadedPrediction { id, name, policy, .. } = &bound.loaded;
+        AlertSpec::prediction(*id, name.clone(), policy.clone())
+    };
+    let rules = rules.iter().map(|(id, rule)| AlertSpec::rule(*id, rule));
+    predictions.iter().map(prediction).chain(rules).collect()
+}
+
+pub(super) fn judges(predictions: &[Bound], rules: &[(PredictionId, Rule)]) -> Vec<Judge> {
+    let predictions = predictions.iter().map(|bound| Judge::from(&bound.loaded));
+    predictions.chain(rules.iter().map(|(id, rule)| Judge::rule(*id, rule))).collect()
+}
