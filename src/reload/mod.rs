@@ -1,6 +1,6 @@
 //! Another configuration while the daemon runs: only what differs is touched.
 //!
-//! [`Tuning`] is the way to the running stages, [`follow`] watches the file and the signal, and
+//! [`Tuning`] is the way to the running stages, `follow` watches the file and the signal, and
 //! [`Report`] is what the log, the status message, the metrics and the board say of it. Which
 //! change takes effect how is decided in [`settings::change`](crate::settings::change).
 
