@@ -10,6 +10,8 @@ export ORT_DYLIB_PATH ?= $(CURDIR)/vendor/onnxruntime/lib/libonnxruntime.so
 CARGO_RELEASE := cargo build --release --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SCRIPTS := tools/fetch-runtime.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
+# Without the network: make lint DENY="bans licenses sources"
+DENY ?= advisories bans licenses sources
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .PHONY: help
@@ -43,6 +45,7 @@ lint: ## Formatting, clippy, documentation, the unit's exposure, dependencies, s
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	@systemd/exposure.sh
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check $(DENY); else echo "cargo-deny: SKIPPED, it is missing (cargo install --locked cargo-deny)"; fi
 	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "shellcheck: SKIPPED, it is missing"; fi
 
 .PHONY: interop

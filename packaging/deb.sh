@@ -87,8 +87,8 @@ else
     say "no binary here offers \`completions\`; the package goes without"
 fi
 if speaks man; then
-    install -d "$root/usr/share/man/man1"
-    "$host" man | gzip -9n >"$root/usr/share/man/man1/andon.1.gz"
+    "$host" man --dir "$root/usr/share/man/man1"
+    gzip -9n "$root"/usr/share/man/man1/*.1
 else
     say "no binary here offers \`man\`; the package goes without a man page"
 fi

@@ -37,6 +37,8 @@ install -m 0755 "$here/boot/guest.sh" "$root/usr/local/sbin/guest"
 install -m 0644 "$here/boot/guest.service" "$root/etc/systemd/system/guest.service"
 chroot "$root" systemctl --quiet enable guest.service
 chroot "$root" systemctl --quiet disable mosquitto.service
+# A login on the console would hang up on the test.
+chroot "$root" systemctl --quiet mask serial-getty@ttyS0.service
 kernel=$(echo "$root"/boot/vmlinuz-*)
 initrd=$(echo "$root"/boot/initrd.img-*)
 truncate -s 2G "$work/disk"

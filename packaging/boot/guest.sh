@@ -149,6 +149,15 @@ line_open() { says /dev/ttyS1 readlink "/proc/$(property MainPID)"/fd/*; }
 await 30 "the open serial line" line_open
 ! nsenter -t "$(property MainPID)" -m -S "$(id -u andon)" sh -c ': </dev/vda' 2>/dev/null || fail "it can read the disk"
 
+says "Error in cpuinfo" journalctl -q -u andon && fail "the runtime cannot see the processor"
+
+say "reload: it takes the signal and goes on"
+pid=$(property MainPID)
+systemctl reload andon || fail "reload"
+sleep 2
+active || fail "reload ended it"
+[ "$(property MainPID)" = "$pid" ] || fail "reload restarted it"
+
 say "stop: drained, in time, no failure"
 systemctl stop andon
 [ "$(property Result)" = success ] || fail "the stop was $(property Result)"
