@@ -144,3 +144,41 @@ def test_the_command_line_shows_what_the_board_shows(plant):
     daemon.stop()
     gone = andon("status")
     assert gone.returncode == 1 and "no daemon answers" in gone.stderr, gone
+
+
+def test_a_broken_configuration_shows_its_line_on_the_board(plant, browser):
+    daemon, _, _ = plant
+
+    def main():
+        return browser.execute_script("return document.querySelector('main').innerText")
+
+    good = daemon.config.read_text()
+    browser.get(f"http://{daemon.http}/config?lang=en")
+    rig.wait_for("the running file is shown", lambda: 'name = "plant7"' in main())
+    assert "In effect since" in main() and "Nothing is wrong with it." in main()
+
+    began = time.monotonic()
+    broken = good.replace("limit = 80.0", 'limit = "eighty"') + '[broker.other]\nurl = "mqtt://me:s3cret@127.0.0.1"\n'
+    daemon.config.write_text(broken)
+    rig.wait_for("the line is shown with its error", lambda: browser.find_elements(By.CSS_SELECTOR, ".finding.error"), 5)
+    took = time.monotonic() - began
+    line = 1 + good[:good.index("limit = 80.0")].count("\n")
+    wrong = browser.execute_script("return [...document.querySelectorAll('.line.wrong')].map(line => line.textContent)")
+    assert f"{line:>5} │ limit = \"eighty\"\n" in wrong, wrong
+    carets = browser.execute_script("return document.querySelector('.finding.error').textContent").splitlines()
+    assert carets[0] == "      │ " + " " * 8 + "^" * 8, carets
+    assert "error: expected" in carets[1], carets
+    assert "the box runs on with the old one" in main()
+    assert "s3cret" not in browser.page_source
+    assert "limit = 80.0" in browser.execute_script("return document.querySelector('details pre').textContent")
+    links = browser.execute_script("return [...document.querySelectorAll('header a')].map(a => a.getAttribute('href'))")
+    assert links and all(link.endswith("?lang=en") for link in links), links
+
+    # What only the next start changes, and a drop-in that is new.
+    folder = daemon.config.parent / "conf.d"
+    folder.mkdir()
+    (folder / "10-log.toml").write_text('[log]\nlevel = "debug"\n')
+    daemon.config.write_text(good)
+    rig.wait_for("the restart is announced", lambda: 'log.level: "info" -> "debug"' in main(), 5)
+    assert "10-log.toml" in main()
+    print(f"\nConfiguration page: {took * 1000:.0f} ms from saving to the line")

@@ -26,6 +26,13 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Checked {
+    /// Of what [`read`] has read: it loads the models.
+    pub fn into_plan(self) -> Plan {
+        Plan { settings: self.settings, models: self.models.expect("`read` loads the models") }
+    }
+}
+
 /// Checks `file` and everything that it names.
 pub fn read(file: &Path) -> Result<Checked, Diagnostics> {
     read_with(file, |_| true)

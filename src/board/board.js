@@ -27,12 +27,28 @@ async function refresh() {
   if (again) { again = false; refresh(); }
 }
 
-// Keeps the focus, what an action answered, and the drawn trends.
+// Links within the page hand the chosen language on, as the menu's do.
+function speak() {
+  const { lang } = document.body.dataset;
+  if (!lang) return;
+  for (const a of main.querySelectorAll('a[href^="/"]')) {
+    const url = new URL(a.href);
+    url.searchParams.set('lang', lang);
+    a.href = url;
+  }
+}
+
+// Keeps the focus, what is unfolded, what an action answered, and the drawn trends.
 function put(body) {
   const focus = document.activeElement && document.activeElement.id;
   const said = new Map([...main.querySelectorAll('.card')].map(
     card => [key(card), card.querySelector('[role=alert]').textContent]));
+  const open = [...main.querySelectorAll('details[open]')].map(details => details.id);
+  const scrolled = [...main.querySelectorAll('pre')].map(pre => pre.scrollLeft);
   main.innerHTML = body;
+  for (const id of open) document.getElementById(id)?.setAttribute('open', '');
+  main.querySelectorAll('pre').forEach((pre, at) => { pre.scrollLeft = scrolled[at] ?? 0; });
+  speak();
   for (const card of main.querySelectorAll('.card')) {
     card.querySelector('[role=alert]').textContent = said.get(key(card)) || '';
   }
@@ -157,3 +173,4 @@ events.addEventListener('assets', refresh);
 events.addEventListener('tags', event => { take(JSON.parse(event.data)); draw(); });
 events.addEventListener('error', () => { lost.textContent = document.body.dataset.lost; });
 draw();
+speak();

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod asset;
+mod config;
 mod health;
 mod history;
 mod overview;
@@ -39,6 +40,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/assets/{asset}", get(asset))
         .route("/history", get(history))
         .route("/health", get(health))
+        .route("/config", get(config))
         .route("/board.css", get(move || async move { (style, STYLE) }))
         .route("/board.js", get(move || async move { (script, SCRIPT) }))
         .with_state(desk)
@@ -47,6 +49,8 @@ pub fn router(desk: Desk) -> Router {
 /// Who reads: in which language, and whether the body alone.
 struct Reader {
     words: &'static Words,
+    /// Asked for in the address: links hand it on.
+    chosen: bool,
     body_only: bool,
 }
 
@@ -64,6 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Reader {
         let preferred = parts.headers.get(header::ACCEPT_LANGUAGE);
         let preferred = preferred.and_then(|value| value.to_str().ok());
         Ok(Self {
+            chosen: lang.is_some(),
             words: Words::of(lang.as_deref().or(preferred).unwrap_or_default()),
             body_only: parts.headers.contains_key(BODY_ONLY),
         })
@@ -96,6 +101,11 @@ async fn health(State(desk): State<Desk>, reader: Reader) -> Response {
     page(&desk, &reader, Page { here: "/health", title: reader.words.health, body })
 }
 
+async fn config(State(desk): State<Desk>, reader: Reader) -> Response {
+    let body = config::render(&desk, reader.words, Timestamp::now());
+    page(&desk, &reader, Page { here: "/config", title: reader.words.config, body })
+}
+
 struct Page<'a> {
     /// The entry of the menu that this is.
     here: &'a str,
@@ -104,13 +114,18 @@ struct Page<'a> {
 }
 
 fn page(desk: &Desk, reader: &Reader, page: Page<'_>) -> Response {
-    let Reader { words, body_only } = reader;
+    let Reader { words, chosen, body_only } = reader;
     let Page { here, title, body } = page;
     let body = html! { (health::troubles(desk, words)) (body) };
     if *body_only {
         return body.into_response();
     }
-    let menu = [("/", words.overview), ("/history", words.history), ("/health", words.health)];
+    let menu = [
+        ("/", words.overview),
+        ("/history", words.history),
+        ("/health", words.health),
+        ("/config", words.config),
+    ];
     html! {
         (DOCTYPE)
         html lang=(words.lang) {
@@ -122,12 +137,12 @@ fn page(desk: &Desk, reader: &Reader, page: Page<'_>) -> Response {
                 link rel="icon" href="data:,";
                 script src="/board.js" defer {}
             }
-            body data-lost=(words.lost) data-failed=(words.failed) {
+            body data-lost=(words.lost) data-failed=(words.failed) data-lang=[chosen.then_some(words.lang)] {
                 header {
                     strong { (desk.site) }
                     nav {
                         @for (path, name) in menu {
-                            a href=(path) aria-current=[(path == here).then_some("page")] { (name) }
+                            a href={(path) @if *chosen { "?lang=" (words.lang) }} aria-current=[(path == here).then_some("page")] { (name) }
                         }
                     }
                     label { (words.your_name) " " input id="by" autocomplete="name" maxlength="128"; }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::plan::{self, Plan};
+use crate::plan::{self, Checked, Plan};
 
 pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
     let Some(plan) = plan(file) else {
@@ -22,18 +22,17 @@ pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// A configuration whose models have been loaded too, or `None` after printing what is wrong.
-pub(super) fn plan(file: &Path) -> Option<Plan> {
-    match plan::read(file) {
-        Ok(checked) => {
+pub(super) fn checked(file: &Path) -> Option<Checked> {
+    plan::read(file)
+        .inspect(|checked| {
             for warning in &checked.warnings {
                 eprintln!("{warning}");
             }
-            let models = checked.models.expect("`read` loads the models");
-            Some(Plan { settings: checked.settings, models })
-        }
-        Err(diagnostics) => {
-            eprintln!("{diagnostics}");
-            None
-        }
-    }
+        })
+        .inspect_err(|diagnostics| eprintln!("{diagnostics}"))
+        .ok()
+}
+
+pub(super) fn plan(file: &Path) -> Option<Plan> {
+    checked(file).map(Checked::into_plan)
 }

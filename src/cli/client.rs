@@ -80,10 +80,14 @@ impl Daemon {
 
 /// The address in a file that is TOML and has errors; the default one where it names none.
 fn listen_anyway(file: &Path) -> Option<SocketAddr> {
-    let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
-    let written = table.get("http").and_then(|http| http.get("listen"));
-    let listen = match written {
-        Some(written) => written.as_str()?.parse().ok(),
+    let written = |file: &PathBuf| {
+        let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
+        Some(table.get("http")?.get("listen")?.as_str()?.to_owned())
+    };
+    let readable = |file: &Path| std::fs::read_to_string(file).ok()?.parse::<toml::Table>().ok();
+    readable(file)?;
+    let listen = match config::files(file).iter().rev().find_map(written) {
+        Some(written) => written.parse().ok(),
         None => HttpSettings::default().listen,
     };
     eprintln!("{} has errors; `andon check` lists them.", file.display());

@@ -10,18 +10,18 @@ use anyhow::Context;
 use super::check;
 use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
 use crate::pipeline::{self, Running};
-use crate::plan::Plan;
+use crate::plan::Checked;
 use crate::reload::{Follower, Stamp};
 use crate::settings::LogSettings;
 
 pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
     // Before it is read, so that no later change is missed.
     let before = Stamp::of(config);
-    let Some(plan) = check::plan(config) else {
+    let Some(checked) = check::checked(config) else {
         return Ok(ExitCode::FAILURE);
     };
-    log_to_stderr(&plan.settings.log)?;
-    runtime()?.block_on(serve(config, before, plan))
+    log_to_stderr(&checked.settings.log)?;
+    runtime()?.block_on(serve(config, before, checked))
 }
 
 /// One thread for the main loop and its adapters: a hop between threads costs more than the
@@ -33,10 +33,12 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("the async runtime does not start")
 }
 
-async fn serve(config: &Path, before: Stamp, plan: Plan) -> anyhow::Result<ExitCode> {
+async fn serve(config: &Path, before: Stamp, checked: Checked) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("signals cannot be caught")?;
     let hangups = lifecycle::hangups().context("signals cannot be caught")?;
-    let mut running = pipeline::start(plan).await?;
+    let (sheets, warnings) = (checked.source.sheets().to_vec(), checked.warnings.clone());
+    let mut running = pipeline::start(checked.into_plan()).await?;
+    running.overview.config.started_with(&sheets, &warnings);
     let addresses = running.http.map_or_else(String::new, |http| format!("http://{http}"));
     tracing::info!(http = addresses, "Andon is running.");
     lifecycle::ready("running");

@@ -44,6 +44,11 @@ impl Diagnostic {
         self
     }
 
+    /// Characters of the line that are meant.
+    pub fn width(&self) -> usize {
+        self.excerpt.as_ref().map_or(1, |excerpt| excerpt.width.max(1))
+    }
+
     #[must_use]
     pub(super) fn without_excerpt(mut self) -> Self {
         self.excerpt = None;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use config::{Config, ConfigError, Value, ValueKind};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::environment::Layer;
@@ -16,7 +16,7 @@ use super::path;
 use super::source::{Source, Spot};
 
 /// The names that `config` may take as a path are the bare ones; others are no settings anyway.
-type Table = HashMap<String, Value>;
+pub(super) type Table = HashMap<String, Value>;
 
 /// Parses `text` and writes the place of every setting into `source`.
 pub(super) fn parse(text: &str, source: &mut Source) -> Result<Table, Diagnostics> {
@@ -65,7 +65,13 @@ impl Reader<'_> {
         for (key, value) in table {
             let path = path::child(parent, key.get_ref());
             let spot = Spot { key: Some(key.span()), value: value.span() };
-            self.source.put(path.clone(), spot);
+            match value.get_ref() {
+                DeValue::Table(_) => self.source.put_first(path.clone(), spot),
+                DeValue::Array(array) if is_growing(&path, array) => {
+                    self.source.put_first(path.clone(), spot);
+                }
+                _ => self.source.put(path.clone(), spot),
+            }
             if let Some(value) = self.value(&path, value) {
                 values.insert(key.into_inner().into_owned(), value);
             }
@@ -94,7 +100,8 @@ impl Reader<'_> {
             DeValue::Table(table) => ValueKind::Table(self.table(path, table)),
             DeValue::Array(array) => {
                 let mut values = Vec::with_capacity(array.len());
-                for (index, value) in array.into_iter().enumerate() {
+                let first = if is_growing(path, &array) { self.source.elements(path) } else { 0 };
+                for (index, value) in (first..).zip(array) {
                     let path = path::element(path, index);
                     self.source.put(path.clone(), Spot { key: None, value: value.span() });
                     values.push(self.value(&path, value)?);
@@ -110,6 +117,38 @@ impl Reader<'_> {
         self.found.push(self.source.error_at(span.clone(), path, message));
         None
     }
+}
+
+/// A list such as `[[rule]]`: each file adds to it.
+fn is_growing(path: &str, array: &DeArray<'_>) -> bool {
+    path::is_bare(path) && array.iter().all(|item| item.get_ref().is_table())
+}
+
+/// `more` over `base`: tables are joined, lists of tables at the top grow, the rest is replaced.
+pub(super) fn lay_over(base: &mut Table, more: Table) {
+    join(base, more, true);
+}
+
+fn join(base: &mut Table, more: Table, at_top: bool) {
+    for (key, value) in more {
+        let Some(old) = base.get_mut(&key) else {
+            base.insert(key, value);
+            continue;
+        };
+        match (&mut old.kind, value.kind) {
+            (ValueKind::Table(old), ValueKind::Table(new)) => join(old, new, false),
+            (ValueKind::Array(old), ValueKind::Array(new))
+                if at_top && old.iter().chain(&new).all(is_table) =>
+            {
+                old.extend(new);
+            }
+            (old, new) => *old = new,
+        }
+    }
+}
+
+fn is_table(value: &Value) -> bool {
+    matches!(value.kind, ValueKind::Table(_))
 }
 
 fn is_spelt_out(number: &str) -> bool {

@@ -65,7 +65,7 @@ pub(super) fn read_all(settings: &mut Settings, source: &mut Source) -> Vec<Diag
             Err(error) => found.push(
                 source
                     .error(&setting, format!("cannot read {name}: {error}"))
-                    .with_help("the path is relative to this file"),
+                    .with_help("the path is relative to the main file's folder"),
             ),
         }
     }

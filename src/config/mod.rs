@@ -1,5 +1,5 @@
-//! The configuration file: one TOML file, overridden by `ANDON__…` environment variables,
-//! checked as a whole.
+//! The configuration: one TOML file, its drop-ins in `conf.d`, overridden by `ANDON__…`
+//! environment variables, checked as a whole.
 //!
 //! [`load`] reports every error at once, each with file, line, column and what to write
 //! instead. The `config` crate merges the layers; a spanned parse of the same text keeps where
@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod fault;
 mod map;
+mod mask;
 mod node;
 mod path;
 mod peel;
@@ -19,6 +20,7 @@ mod validate;
 mod wording;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::settings::Settings;
@@ -27,7 +29,8 @@ pub use self::diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use self::environment::environment;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::map::register_map;
-pub use self::source::{Place, Source};
+pub use self::mask::masked;
+pub use self::source::{Place, Sheet, Source};
 
 /// Longer files are refused: nobody wrote them.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -42,36 +45,108 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// The files that make up the configuration at `path`.
+/// The files that make up the configuration at `path`: itself, then the drop-ins of the
+/// folder `conf.d` beside it by name.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    vec![path.to_owned()]
+    std::iter::once(path.to_owned()).chain(drop_ins(path).unwrap_or_default()).collect()
 }
 
-/// Reads and checks `path`, overridden by the `ANDON__…` variables in `environment`.
+fn drop_ins(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let folder = path.parent().unwrap_or(Path::new("")).join("conf.d");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let shown = name.to_string_lossy();
+        if shown.ends_with(".toml") && !shown.starts_with('.') {
+            found.push(folder.join(&name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads and checks `path` and its drop-ins, overridden by the `ANDON__…` variables in
+/// `environment`.
 pub fn load(
     path: &Path,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Diagnostics> {
-    let file = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| unreadable(&file, &error))?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => return Err(not_utf8(&file, error.as_bytes(), &error.utf8_error())),
-    };
-    load_text(&file, &text, environment)
+    let main = read(path)?;
+    let folder = |error| unreadable(&path.with_file_name("conf.d").display().to_string(), &error);
+    let mut found = Vec::new();
+    let mut texts = Vec::new();
+    for file in drop_ins(path).map_err(folder)? {
+        match read(&file) {
+            Ok(text) => texts.push((file.display().to_string(), text)),
+            Err(errors) => found.extend(errors.into_vec()),
+        }
+    }
+    match Diagnostics::new(found) {
+        Some(errors) => Err(errors),
+        None => load_texts((&path.display().to_string(), &main), &texts, environment),
+    }
 }
 
-/// Checks `text` as if it stood in `file`.
+fn read(path: &Path) -> Result<String, Diagnostics> {
+    let file = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| unreadable(&file, &error))?;
+    String::from_utf8(bytes).map_err(|error| not_utf8(&file, error.as_bytes(), &error.utf8_error()))
+}
+
+/// The files as they stand on the disk, with whatever is no UTF-8 replaced; for people to look at.
+pub fn sheets(path: &Path) -> Vec<Sheet> {
+    let sheet = |file: PathBuf| {
+        let bytes = fs::read(&file).ok()?;
+        let whole = bytes.len().min(MAX_BYTES);
+        Some(Sheet::new(&file.display().to_string(), &String::from_utf8_lossy(&bytes[..whole])))
+    };
+    files(path).into_iter().filter_map(sheet).collect()
+}
+
+/// Checks `text` as if it stood in `file`, without drop-ins.
 pub fn load_text(
     file: &str,
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Diagnostics> {
+    load_texts((file, text), &[], environment)
+}
+
+/// Checks a main file with its drop-ins, all as (name, text).
+pub fn load_texts(
+    (file, text): (&str, &str),
+    drop_ins: &[(String, String)],
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, Diagnostics> {
     let mut source = Source::new(file, text);
-    if let Some(refusal) = refuse_whole(&source, text) {
-        return Err(Diagnostics::of(refusal));
+    if text.is_empty() && drop_ins.is_empty() {
+        return Err(Diagnostics::of(empty(&source)));
     }
-    let document = document::parse(text, &mut source)?;
+    let mut document = document::Table::new();
+    let mut unparsed = Vec::new();
+    for (at, (file, text)) in
+        std::iter::once((file, text)).chain(drop_ins.iter().map(|(f, t)| (&**f, &**t))).enumerate()
+    {
+        if at > 0 {
+            source.turn_to(file, text);
+        }
+        if let Some(refusal) = too_long(&source, text) {
+            unparsed.push(refusal);
+            continue;
+        }
+        match document::parse(text, &mut source) {
+            Ok(table) => document::lay_over(&mut document, table),
+            Err(errors) => unparsed.extend(errors.into_vec()),
+        }
+    }
+    source.turn_back();
+    if let Some(errors) = Diagnostics::new(unparsed) {
+        return Err(errors);
+    }
     let (layers, mut found) = environment::layers(environment, &mut source);
     let merged = document::merge(document, layers, &source, &mut found);
     let mut typed = peel::deserialise(merged, &source);
@@ -95,14 +170,15 @@ pub fn load_text(
     }
 }
 
-fn refuse_whole(source: &Source, text: &str) -> Option<Diagnostic> {
-    if text.is_empty() {
-        return Some(source.error("", "the file is empty").with_help(
-            "say at least where the machines speak: a [broker.<name>] with `url` and an [[mqtt]] \
-             with `broker`, `topic` and `payload`, or a [[modbus]]; the package's \
-             config/andon.toml shows every setting",
-        ));
-    }
+fn empty(source: &Source) -> Diagnostic {
+    source.error("", "the file is empty").with_help(
+        "say at least where the machines speak: a [broker.<name>] with `url` and an [[mqtt]] \
+         with `broker`, `topic` and `payload`, or a [[modbus]]; the package's \
+         config/andon.toml shows every setting",
+    )
+}
+
+fn too_long(source: &Source, text: &str) -> Option<Diagnostic> {
     (text.len() > MAX_BYTES).then(|| {
         source
             .error("", format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len()))
@@ -113,14 +189,14 @@ fn refuse_whole(source: &Source, text: &str) -> Option<Diagnostic> {
 fn unreadable(file: &str, error: &std::io::Error) -> Diagnostics {
     let diagnostic = Source::new(file, "").error("", format!("cannot read the file: {error}"));
     Diagnostics::of(match error.kind() {
-        std::io::ErrorKind::NotFound => diagnostic.with_help(format!(
+        ErrorKind::NotFound => diagnostic.with_help(format!(
             "write one: copy the package's config/andon.toml to {file} and change the broker's \
              url, the topics and the prefix; `andon check --config {file}` then checks it"
         )),
-        std::io::ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied => {
             diagnostic.with_help("the daemon's user needs the right to read it")
         }
-        std::io::ErrorKind::IsADirectory => {
+        ErrorKind::IsADirectory => {
             diagnostic.with_help(format!("name the file itself: {file}/andon.toml"))
         }
         _ => diagnostic,

@@ -6,17 +6,24 @@ use std::ops::Range;
 use super::diagnostic::{Diagnostic, Excerpt, Severity};
 use super::path;
 
-/// The file's text with a place for every setting. Later checks point with it.
+/// The files' texts with a place for every setting. Later checks point with it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    file: String,
-    text: String,
-    /// Byte offset of each line's start.
-    lines: Vec<usize>,
-    spots: BTreeMap<String, Spot>,
+    /// The main file, then its drop-ins. Never empty.
+    sheets: Vec<Sheet>,
+    /// The one that is being read.
+    current: usize,
+    spots: BTreeMap<String, Placed>,
     variables: BTreeMap<String, Variable>,
     /// Settings that stand in a register map.
     cells: BTreeMap<String, Cell>,
+}
+
+/// A setting's place in one of the files.
+#[derive(Clone, Debug)]
+struct Placed {
+    sheet: usize,
+    spot: Spot,
 }
 
 /// A position that a person can go to.
@@ -28,6 +35,15 @@ pub struct Place {
     pub line: usize,
     /// From 1, in characters; 0 for an environment variable.
     pub column: usize,
+}
+
+/// One file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sheet {
+    pub file: String,
+    pub text: String,
+    /// Byte offset of each line's start.
+    lines: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,19 +72,16 @@ pub(super) struct Cell {
 
 enum Found<'a> {
     Cell(&'a Cell),
-    Span(Range<usize>),
+    Span(usize, Range<usize>),
     Variable(&'a Variable),
     Nowhere,
 }
 
 impl Source {
     pub(super) fn new(file: &str, text: &str) -> Self {
-        let lines =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self {
-            file: file.to_owned(),
-            text: text.to_owned(),
-            lines,
+            sheets: vec![Sheet::new(file, text)],
+            current: 0,
             spots: BTreeMap::new(),
             variables: BTreeMap::new(),
             cells: BTreeMap::new(),
@@ -80,9 +93,18 @@ impl Source {
     pub fn locate(&self, path: &str) -> Place {
         match self.find(path) {
             Found::Cell(cell) => cell.place.clone(),
-            Found::Span(span) => self.place(&span),
+            Found::Span(sheet, span) => self.sheets[sheet].place(&span),
             Found::Variable(variable) => Place { file: variable.name.clone(), line: 0, column: 0 },
-            Found::Nowhere => Place { file: self.file.clone(), line: 1, column: 1 },
+            Found::Nowhere => Place { file: self.file().to_owned(), line: 1, column: 1 },
+        }
+    }
+
+    /// `on line 7`, with the file where it is another than that of `from`.
+    pub(super) fn line_of(&self, path: &str, from: &str) -> String {
+        let (there, here) = (self.locate(path), self.locate(from));
+        match there.file == here.file {
+            true => format!("on line {}", there.line),
+            false => format!("on line {} of {}", there.line, there.file),
         }
     }
 
@@ -103,14 +125,33 @@ impl Source {
             || self.cells.contains_key(path)
     }
 
+    /// The main file.
     pub fn file(&self) -> &str {
-        &self.file
+        &self.sheets[0].file
+    }
+
+    /// The main file and its drop-ins, as they were read.
+    pub fn sheets(&self) -> &[Sheet] {
+        &self.sheets
+    }
+
+    /// What is put from now on stands in another file.
+    pub(super) fn turn_to(&mut self, file: &str, text: &str) {
+        self.sheets.push(Sheet::new(file, text));
+        self.current = self.sheets.len() - 1;
+    }
+
+    /// All files are read.
+    pub(super) fn turn_back(&mut self) {
+        self.current = 0;
     }
 
     /// An error about the key itself, not its value.
     pub(super) fn error_at_key(&self, path: &str, message: impl Into<String>) -> Diagnostic {
         let found = match (self.variables.get(path), self.spots.get(path)) {
-            (None, Some(Spot { key: Some(key), .. })) => Found::Span(key.clone()),
+            (None, Some(Placed { sheet, spot: Spot { key: Some(key), .. } })) => {
+                Found::Span(*sheet, key.clone())
+            }
             _ => self.find(path),
         };
         self.diagnostic(Severity::Error, path, found, message.into())
@@ -122,7 +163,7 @@ impl Source {
         path: &str,
         message: impl Into<String>,
     ) -> Diagnostic {
-        self.diagnostic(Severity::Error, path, Found::Span(span), message.into())
+        self.diagnostic(Severity::Error, path, Found::Span(self.current, span), message.into())
     }
 
     pub(super) fn error_in_variable(
@@ -134,8 +175,18 @@ impl Source {
         self.diagnostic(Severity::Error, path, Found::Variable(variable), message.into())
     }
 
+    /// What another file said of the setting holds no longer.
     pub(super) fn put(&mut self, path: String, spot: Spot) {
-        self.spots.insert(path, spot);
+        if self.current > 0 && self.spots.contains_key(&path) {
+            self.spots.retain(|inner, _| !path::is_within(inner, &path));
+        }
+        self.spots.insert(path, Placed { sheet: self.current, spot });
+    }
+
+    /// For tables and lists that several files add to: the first one stays.
+    pub(super) fn put_first(&mut self, path: String, spot: Spot) {
+        let placed = Placed { sheet: self.current, spot };
+        self.spots.entry(path).or_insert(placed);
     }
 
     pub(super) fn put_variable(&mut self, path: String, variable: Variable) {
@@ -148,7 +199,9 @@ impl Source {
 
     /// The setting as it stands in the file.
     pub(super) fn written(&self, path: &str) -> &str {
-        self.spots.get(path).map_or("", |spot| &self.text[self.within(&spot.value)])
+        self.spots
+            .get(path)
+            .map_or("", |Placed { sheet, spot }| self.sheets[*sheet].of(&spot.value))
     }
 
     /// How many elements the array at `path` has in the file.
@@ -180,8 +233,8 @@ impl Source {
             if let Some(variable) = self.variables.get(path) {
                 return Found::Variable(variable);
             }
-            if let Some(spot) = self.spots.get(path) {
-                return Found::Span(spot.value.clone());
+            if let Some(Placed { sheet, spot }) = self.spots.get(path) {
+                return Found::Span(*sheet, spot.value.clone());
             }
             if let Some(cell) = self.cells.get(path) {
                 return Found::Cell(cell);
@@ -205,10 +258,11 @@ impl Source {
         message: String,
     ) -> Diagnostic {
         let (place, excerpt) = match found {
-            Found::Span(span) => {
-                let place = self.place(&span);
-                let line = self.line(place.line);
-                let width = self.text[self.within(&span)].lines().next().unwrap_or_default();
+            Found::Span(sheet, span) => {
+                let sheet = &self.sheets[sheet];
+                let place = sheet.place(&span);
+                let line = sheet.line(place.line);
+                let width = sheet.of(&span).lines().next().unwrap_or_default();
                 let excerpt = Excerpt { line: line.to_owned(), width: width.chars().count() };
                 (place, Some(excerpt))
             }
@@ -223,8 +277,9 @@ impl Source {
                 (Place { file, line: 0, column: 0 }, Some(Excerpt { line, width }))
             }
             Found::Nowhere => {
-                let line = usize::from(!self.text.is_empty());
-                (Place { file: self.file.clone(), line, column: line }, None)
+                let sheet = &self.sheets[self.current];
+                let line = usize::from(!sheet.text.is_empty());
+                (Place { file: sheet.file.clone(), line, column: line }, None)
             }
         };
         Diagnostic {
@@ -237,6 +292,18 @@ impl Source {
             help: None,
             excerpt,
         }
+    }
+}
+
+impl Sheet {
+    pub(super) fn new(file: &str, text: &str) -> Self {
+        let lines =
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), lines }
+    }
+
+    fn of(&self, span: &Range<usize>) -> &str {
+        &self.text[self.within(span)]
     }
 
     fn place(&self, span: &Range<usize>) -> Place {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
+use super::report::Read;
 use crate::config;
 use crate::plan::{self, Checked};
 use crate::time::Timestamp;
@@ -89,7 +90,7 @@ impl Follower {
         let checked = match read {
             Ok(Ok(checked)) => checked,
             Ok(Err(diagnostics)) => {
-                report.refused(&diagnostics);
+                report.refused(&diagnostics, &config::sheets(&self.file));
                 tracing::error!(
                     why,
                     "The configuration is refused, the old one runs on:\n{diagnostics}"
@@ -98,7 +99,7 @@ impl Follower {
             }
             Err(error) => return self.broke(why, &format!("reading it failed: {error}")),
         };
-        let Checked { settings, models, warnings, .. } = checked;
+        let Checked { settings, models, warnings, source } = checked;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
@@ -107,7 +108,8 @@ impl Follower {
             Ok(applied) => applied,
             Err(error) => return self.broke(why, &format!("{error:#}")),
         };
-        report.applied(&applied, Timestamp::now());
+        let read = Read { sheets: source.sheets(), warnings: &warnings };
+        report.applied(&applied, read, Timestamp::now());
         let took = begun.elapsed();
         for change in &applied.done {
             tracing::info!(%change, "A setting has changed.");

@@ -14,7 +14,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::follow::{Follower, Stamp};
-pub use self::report::{Reloads, Report};
+pub use self::report::{Papers, Reloads, Report};
 use crate::model::LoadedPrediction;
 use crate::mqtt::Publisher;
 use crate::settings::change::{Change, applicable, changes};

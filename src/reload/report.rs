@@ -1,12 +1,13 @@
 //! What became of the configuration since the start.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use super::Applied;
 use crate::alert::wire::{ConfigState, ConfigStatus};
-use crate::config::Diagnostics;
+use crate::config::{Diagnostic, Diagnostics, Sheet};
+use crate::settings::change::Change;
 use crate::time::Timestamp;
 
 /// How often a reload ended in which way.
@@ -17,16 +18,37 @@ pub struct Reloads {
     pub refused: u64,
 }
 
+/// A configuration that has just been read and is good.
+#[derive(Clone, Copy)]
+pub(super) struct Read<'a> {
+    pub(super) sheets: &'a [Sheet],
+    pub(super) warnings: &'a [Diagnostic],
+}
+
 #[derive(Debug)]
 pub struct Report {
     kept: Mutex<Kept>,
     moves: watch::Sender<u64>,
 }
 
+/// The files as they were read, for people to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Papers {
+    /// What the daemon runs with.
+    pub running: Arc<[Sheet]>,
+    /// What stands on the disk and is refused; empty while nothing is.
+    pub refused: Arc<[Sheet]>,
+    /// What is wrong, or suspicious, in `refused`, or else in `running`.
+    pub findings: Arc<[Diagnostic]>,
+    /// What the next start would change.
+    pub waiting: Arc<[Change]>,
+}
+
 #[derive(Debug)]
 struct Kept {
     status: ConfigStatus,
     reloads: Reloads,
+    papers: Papers,
     /// Of the file that was refused last, as `andon check` prints it.
     refusal: Option<String>,
 }
@@ -39,7 +61,8 @@ impl Report {
             errors: Vec::new(),
             restart: Vec::new(),
         };
-        let kept = Kept { status, reloads: Reloads::default(), refusal: None };
+        let kept =
+            Kept { status, reloads: Reloads::default(), papers: Papers::default(), refusal: None };
         Self { kept: Mutex::new(kept), moves: watch::Sender::new(0) }
     }
 
@@ -56,13 +79,31 @@ impl Report {
         self.with(|kept| kept.refusal.clone())
     }
 
+    pub fn papers(&self) -> Papers {
+        self.with(|kept| kept.papers.clone())
+    }
+
+    /// The files that the daemon has started with.
+    pub fn started_with(&self, sheets: &[Sheet], warnings: &[Diagnostic]) {
+        self.with(|kept| {
+            kept.papers.running = sheets.into();
+            kept.papers.findings = warnings.into();
+        });
+    }
+
     /// Counts the reloads; wakes whoever waits for one.
     pub fn moves(&self) -> watch::Receiver<u64> {
         self.moves.subscribe()
     }
 
-    pub(super) fn applied(&self, applied: &Applied, now: Timestamp) {
+    pub(super) fn applied(&self, applied: &Applied, read: Read<'_>, now: Timestamp) {
         self.with(|kept| {
+            kept.papers = Papers {
+                running: read.sheets.into(),
+                refused: Arc::default(),
+                findings: read.warnings.into(),
+                waiting: applied.left.as_slice().into(),
+            };
             kept.refusal = None;
             kept.status.errors.clear();
             kept.status.restart = applied.left.iter().map(|change| change.key.clone()).collect();
@@ -80,7 +121,11 @@ impl Report {
         self.moves.send_modify(|moves| *moves += 1);
     }
 
-    pub(super) fn refused(&self, diagnostics: &Diagnostics) {
+    pub(super) fn refused(&self, diagnostics: &Diagnostics, sheets: &[Sheet]) {
+        self.with(|kept| {
+            kept.papers.refused = sheets.into();
+            kept.papers.findings = diagnostics.iter().cloned().collect();
+        });
         let lines = diagnostics.iter().map(|found| {
             let text = found.to_string();
             text.lines().next().unwrap_or_default().to_owned()

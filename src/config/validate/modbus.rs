@@ -36,11 +36,7 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
             let tag = path::child(&at, "tag");
             let key = (device.asset.as_str(), register.tag.as_str());
             if let Some(first) = tags.get(&key) {
-                let (first, here) = (check.source.locate(first), check.source.locate(&tag));
-                let mut place = format!("on line {}", first.line);
-                if first.file != here.file {
-                    place += &format!(" of {}", first.file);
-                }
+                let place = check.source.line_of(first, &tag);
                 check.error(
                     &tag,
                     format!("{} already has a tag {:?}, {place}", device.asset, register.tag),
@@ -162,7 +158,7 @@ fn check_neighbours<'a>(
 ) {
     let at = path::element("modbus", index);
     let line_of =
-        |check: &Check<'_>, index| check.source.locate(&path::element("modbus", index)).line;
+        |check: &Check<'_>, first| check.source.line_of(&path::element("modbus", first), &at);
     let way = device.address.as_str();
     if let Some(serial) = &device.serial {
         match lines.get(way) {
@@ -170,7 +166,7 @@ fn check_neighbours<'a>(
                 let line = line_of(check, *first);
                 check.error(
                     &path::child(&at, "serial"),
-                    format!("one line has one setting, and line {line} says another"),
+                    format!("one line has one setting, and the device {line} says another"),
                     "say it at one of its devices",
                 );
             }
@@ -185,7 +181,7 @@ fn check_neighbours<'a>(
         let line = line_of(check, first);
         check.warning(
             &path::child(&at, "unit"),
-            format!("unit {} is already asked by the device on line {line}", device.unit),
+            format!("unit {} is already asked by the device {line}", device.unit),
             "two entries of one unit share its time; put their registers into one if you can",
         );
     }

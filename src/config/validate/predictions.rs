@@ -35,10 +35,10 @@ fn unique_names(check: &mut Check<'_>, settings: &Settings) {
         let at = path::child(&path::element(table, index), "name");
         names::level(check, &at, what, name);
         if let Some(first) = known.get(name) {
-            let line = check.source.locate(first).line;
+            let place = check.source.line_of(first, &at);
             check.error(
                 &at,
-                format!("the name {name:?} is taken, on line {line}"),
+                format!("the name {name:?} is taken, {place}"),
                 "predictions and rules need names of their own: topics and alert ids hold them",
             );
         } else {

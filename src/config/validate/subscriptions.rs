@@ -54,10 +54,10 @@ fn overlaps(
     for (index, broker, other) in earlier {
         if *broker == subscription.broker && topic::overlap(pattern, other) {
             let first = path::child(&path::element("mqtt", *index), "topic");
-            let line = check.source.locate(&first).line;
+            let place = check.source.line_of(&first, topic);
             check.warning(
                 topic,
-                format!("some messages also match the [[mqtt]] topic on line {line}"),
+                format!("some messages also match the [[mqtt]] topic {place}"),
                 "the earlier of the two reads them; make the topics distinct",
             );
         }
