@@ -2,9 +2,11 @@
 //!
 //! `andon check`, `andon run` and every reload read a file here and nowhere else.
 
+mod fit;
+
 use std::path::Path;
 
-use crate::config::{self, Diagnostic, Diagnostics, Source};
+use crate::config::{self, Diagnostic, Diagnostics, Examined, Severity, Source};
 use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError, Loaded};
@@ -33,43 +35,91 @@ impl Checked {
     }
 }
 
-/// Checks `file` and everything that it names.
+/// Checks `file` and everything that it names, as far as the file can be read.
 pub fn read(file: &Path) -> Result<Checked, Diagnostics> {
-    read_with(file, |_| true)
+    read_with(file, |_, _| true)
 }
 
-/// The same while `running` runs: models that are the same are not loaded a second time.
+/// The same while `running` runs: models that are the same are not loaded a second time, and
+/// those of a file with errors not at all.
 pub fn reread(file: &Path, running: &Settings) -> Result<Checked, Diagnostics> {
-    read_with(file, |settings| {
-        settings.prediction != running.prediction || settings.runtime != running.runtime
+    read_with(file, |settings, good| {
+        good && (settings.prediction != running.prediction || settings.runtime != running.runtime)
     })
 }
 
 fn read_with(
     file: &Path,
-    wants_models: impl FnOnce(&Settings) -> bool,
+    wants_models: impl FnOnce(&Settings, bool) -> bool,
 ) -> Result<Checked, Diagnostics> {
-    let config::Loaded { settings, source, warnings } = config::load(file, config::environment())?;
-    let mut found = request_plans(&settings, &source);
+    let Examined { settings, source, mut found } = config::examine(file, config::environment())?;
+    let earlier: Vec<Diagnostic> = found.iter().filter(|found| is_error(found)).cloned().collect();
+    let mut more = request_plans(&settings, &source);
+    more.extend(fit::lines(&settings, &source));
     if let Err(error) = http::Guard::prepare(&settings.http) {
-        found.push(source.error("http.token_file", error.to_string()));
+        more.push(source.error("http.token_file", error.to_string()));
     }
-    found.extend(tls_files(&settings, &source));
+    more.extend(tls_files(&settings, &source));
     let mut models = None;
-    if wants_models(&settings) {
-        match model::load(&settings) {
-            Ok(loaded) => models = Some(loaded),
-            Err(errors) => found.extend(
+    if wants_models(&settings, earlier.is_empty()) {
+        let sound = sound(&settings, &earlier);
+        match model::load(&sound) {
+            Ok(loaded) => {
+                more.extend(fit::models(&settings, &loaded, &source));
+                models = Some(loaded);
+            }
+            Err(errors) => more.extend(
                 errors
                     .iter()
                     .map(|error| source.error(&place(error, &settings), error.to_string())),
             ),
         }
     }
-    match Diagnostics::new(found) {
-        None => Ok(Checked { settings, models, source, warnings }),
+    // About what is wrong already, they would be echoes.
+    more.retain(|echo| !earlier.iter().any(|first| is_about(first, &echo.path)));
+    found.extend(more);
+    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(is_error);
+    match Diagnostics::new(errors) {
+        None => {
+            let warnings = Diagnostics::new(warnings).map_or_else(Vec::new, Diagnostics::into_vec);
+            Ok(Checked { settings, models, source, warnings })
+        }
         Some(errors) => Err(errors.joined(warnings)),
     }
+}
+
+fn is_error(found: &Diagnostic) -> bool {
+    found.severity == Severity::Error
+}
+
+/// The entry that a setting belongs to: `modbus[2]` of `modbus[2].register[1].type`.
+fn entry(path: &str) -> &str {
+    path.split_inclusive(']').next().unwrap_or_default()
+}
+
+/// Whether an error is about the entry of `path`, or about something that holds it.
+fn is_about(error: &Diagnostic, path: &str) -> bool {
+    let (wrong, entry) = (entry(&error.path), entry(path));
+    let holds = |outer: &str, inner: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    !wrong.is_empty() && !entry.is_empty() && (holds(wrong, entry) || holds(entry, wrong))
+}
+
+/// Without the predictions that are wrong already.
+fn sound(settings: &Settings, errors: &[Diagnostic]) -> Settings {
+    let mut sound = settings.clone();
+    let wrong = |path: &str| errors.iter().any(|error| is_about(error, path));
+    let mut at = 0..;
+    sound.prediction.retain(|_| {
+        let at = at.next().expect("no end");
+        !wrong(&format!("prediction[{at}]"))
+            && !wrong("runtime.models")
+            && !wrong("runtime.library")
+    });
+    sound
 }
 
 /// Whether each Modbus device's registers can be read with requests that the protocol allows.

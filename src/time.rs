@@ -69,6 +69,14 @@ impl Timestamp {
         self.to_string()
     }
 
+    /// The same as [`parse_rfc3339`](Self::parse_rfc3339), with what lies outside of the years
+    /// 1677 to 2262 brought to their ends.
+    pub fn parse_rfc3339_clamped(text: &str) -> Option<Self> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        let nanos = instant.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+        i64::try_from(nanos).ok().map(Self)
+    }
+
     /// Parses RFC 3339 with any offset.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let instant: jiff::Timestamp = text.parse().ok()?;

@@ -9,15 +9,16 @@ use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
-use super::problem::{Asked, Named, Problem, ProblemBody};
+use super::problem::{Asked, Named, Problem, ProblemBody, moment};
 use super::shape::{Alert, Event};
+use super::store::limited;
 use crate::alert::AlertRecord;
 use crate::alert::wire::encode_level;
 use crate::message::CommandMessage;
 use crate::time::Timestamp;
 use crate::watch::{Order, Refusal};
 
-const MOST_EVENTS: usize = 1000;
+const EVENTS: u32 = 1000;
 
 /// The alerts that are not over and done with, the gravest first.
 #[utoipa::path(get, path = "/api/v1/alerts", responses((status = 200, body = Vec<Alert>)))]
@@ -32,17 +33,63 @@ pub fn alert(desk: &Desk, asset: &str, prediction: &str) -> Option<Alert> {
 
 /// `{"action": "acknowledge", "by": "R. Meyer"}`: the same body as over MQTT.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
 #[expect(dead_code, reason = "describes the body; the alert room reads it")]
-pub(super) struct CommandBody {
-    /// `acknowledge`, `shelve` or `unshelve`.
-    action: String,
-    /// Who asks, 1 to 128 characters.
-    by: String,
+pub(super) enum CommandBody {
+    Seen(SeenBody),
+    Shelve(ShelveBody),
+}
+
+/// Who asks: no control characters, and not only spaces.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 128,
+    pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+)]
+#[expect(dead_code, reason = "describes the body; the alert room reads it")]
+pub(super) struct Asker(String);
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes the body; the alert room reads it")]
+pub(super) struct SeenBody {
+    action: SeenAction,
+    by: Asker,
+    #[schema(max_length = 1024)]
     comment: Option<String>,
-    /// For `shelve`: how long, such as `30m`.
-    r#for: Option<String>,
     /// If given, the command is for this alert and for no newer one.
     alert_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes the body; the alert room reads it")]
+pub(super) struct ShelveBody {
+    action: ShelveAction,
+    by: Asker,
+    /// How long, at least a second and at most 30 days.
+    #[schema(
+        pattern = "^([1-9][0-9]{0,4}s|[1-9][0-9]{0,3}m|[1-9][0-9]?h|([1-9]|[12][0-9]|30)days)$"
+    )]
+    r#for: String,
+    #[schema(max_length = 1024)]
+    comment: Option<String>,
+    /// If given, the command is for this alert and for no newer one.
+    alert_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SeenAction {
+    Acknowledge,
+    Unshelve,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ShelveAction {
+    Shelve,
 }
 
 /// Acknowledges, shelves or unshelves an alert. Answers with the alert as it is then, or with
@@ -101,11 +148,14 @@ pub async fn command(
 pub(super) struct Stretch {
     /// Default: everything that is kept.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     from: Option<Timestamp>,
     /// Exclusive. Default: now.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     to: Option<Timestamp>,
     /// At most 1000, which is the default too.
+    #[param(maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -121,7 +171,7 @@ pub(super) async fn list_history(
     State(desk): State<Desk>,
     Asked(stretch): Asked<Stretch>,
 ) -> Result<Json<Vec<Event>>, Problem> {
-    let limit = stretch.limit.map_or(MOST_EVENTS, |limit| MOST_EVENTS.min(limit as usize));
+    let limit = limited(stretch.limit.unwrap_or(EVENTS))?;
     let (from, to) = (stretch.from.unwrap_or(Timestamp::MIN), stretch.to.unwrap_or(Timestamp::MAX));
     Ok(Json(history(&desk, from, to, limit).await?))
 }

@@ -7,8 +7,11 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+
+use crate::time::Timestamp;
 
 #[derive(Debug)]
 pub struct Problem {
@@ -94,4 +97,11 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Ok(Self(Path::from_request_parts(parts, state).await?.0))
     }
+}
+
+/// A time of a query; one before or after all that a box can know is the first or the last.
+pub(super) fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(value)?;
+    let wrong = || D::Error::custom(format!("`{text}` is not an RFC 3339 time"));
+    Timestamp::parse_rfc3339_clamped(&text).map(Some).ok_or_else(wrong)
 }

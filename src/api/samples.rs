@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Desk;
-use super::problem::{Asked, Problem, ProblemBody};
+use super::problem::{Asked, Problem, ProblemBody, moment};
 use super::shape::Series;
 use crate::sample::Sample;
 use crate::time::Timestamp;
@@ -25,11 +25,14 @@ pub(super) struct Stretch {
     tag: String,
     /// Event time. Default: ten minutes before `to`.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     from: Option<Timestamp>,
     /// Exclusive. Default: now.
     #[param(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment")]
     to: Option<Timestamp>,
     /// At most so many buckets, up to 5000; default 500.
+    #[param(minimum = 1, maximum = 5000)]
     points: Option<u32>,
 }
 

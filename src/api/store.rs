@@ -26,13 +26,22 @@ pub(super) async fn get_status(State(desk): State<Desk>) -> Json<StatusBody> {
 #[into_params(parameter_in = Query)]
 pub(super) struct Limit {
     /// At most 1000; default 100.
+    #[param(maximum = 1000)]
     limit: Option<u32>,
 }
 
 impl Limit {
-    fn get(&self) -> usize {
-        self.limit.unwrap_or(100).min(MOST) as usize
+    fn get(&self) -> Result<usize, Problem> {
+        limited(self.limit.unwrap_or(100))
     }
+}
+
+/// How many rows are asked for.
+pub(super) fn limited(limit: u32) -> Result<usize, Problem> {
+    if limit > MOST {
+        return Err(Problem::bad_request(format!("`limit` is {limit}; write 0 to {MOST}")));
+    }
+    Ok(limit as usize)
 }
 
 /// Payloads that could not be read, the newest first.
@@ -47,7 +56,7 @@ pub(super) async fn list_quarantine(
     State(desk): State<Desk>,
     Asked(limit): Asked<Limit>,
 ) -> Result<Json<Vec<Unreadable>>, Problem> {
-    let items = desk.store.quarantined(limit.get()).await?;
+    let items = desk.store.quarantined(limit.get()?).await?;
     let shape = |item: crate::message::Quarantined| Unreadable {
         received: item.received,
         source: item.source,
@@ -72,7 +81,7 @@ pub(super) async fn list_dead_letters(
     State(desk): State<Desk>,
     Asked(limit): Asked<Limit>,
 ) -> Result<Json<Vec<DeadLetter>>, Problem> {
-    let letters = desk.store.dead_letters(limit.get()).await?;
+    let letters = desk.store.dead_letters(limit.get()?).await?;
     let shape = |letter: crate::store::DeadLetter| DeadLetter {
         at: letter.at,
         topic: letter.outgoing.message.topic,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -29,6 +30,9 @@ pub(super) struct Daemon {
     /// The daemon's answer as it is.
     #[arg(long)]
     pub(super) json: bool,
+    /// Found once: some commands ask again and again.
+    #[arg(skip)]
+    found: OnceLock<String>,
 }
 
 impl Daemon {
@@ -56,6 +60,14 @@ impl Daemon {
     }
 
     fn base(&self) -> anyhow::Result<String> {
+        if let Some(base) = self.found.get() {
+            return Ok(base.clone());
+        }
+        let base = self.find()?;
+        Ok(self.found.get_or_init(|| base).clone())
+    }
+
+    fn find(&self) -> anyhow::Result<String> {
         if let Some(url) = &self.url {
             if !url.starts_with("http://") {
                 bail!("--url is `{url}`; write http://HOST:PORT");
@@ -175,6 +187,11 @@ pub(super) fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// Text from outside, for a terminal: controls would move its cursor.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 
 /// A time to the second.

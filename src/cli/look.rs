@@ -22,7 +22,7 @@ pub(super) struct Tags {
 #[derive(Debug, clap::Args)]
 pub(super) struct Newest {
     /// How many, the newest.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
     limit: u16,
     #[command(flatten)]
     daemon: Daemon,

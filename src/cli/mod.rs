@@ -20,6 +20,8 @@ mod recorded;
 mod replay;
 mod run;
 mod shell;
+mod tail;
+mod top;
 mod version;
 
 use std::path::PathBuf;
@@ -50,6 +52,10 @@ enum Command {
     Tags(look::Tags),
     /// The alerts that stand; acknowledge and shelve them.
     Alerts(alerts::Arguments),
+    /// Readings, verdicts or alerts as they come.
+    Tail(tail::Arguments),
+    /// The daemon in this terminal: sources, rates, models, alerts, tags.
+    Top(top::Arguments),
     /// What happened to alerts, the newest first.
     History(look::Newest),
     /// Why an alert was raised: each tag's part, and its course, from the buffer.
@@ -93,6 +99,7 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     // Before any thread starts: the runtime's wheel would speak to its maker.
     crate::model::forbid_telemetry();
+    end_quietly_on_a_closed_pipe();
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Run(file) => run::main(&file.config),
@@ -101,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::Status(daemon) => look::status(&daemon),
         Command::Tags(arguments) => look::tags(&arguments),
         Command::Alerts(arguments) => alerts::main(&arguments),
+        Command::Tail(arguments) => tail::main(&arguments),
+        Command::Top(arguments) => top::main(&arguments),
         Command::History(arguments) => look::history(&arguments),
         Command::Explain(arguments) => explain::main(&arguments),
         Command::Export(arguments) => export::main(&arguments),
@@ -117,9 +126,28 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::main(&arguments),
     };
     outcome.unwrap_or_else(|error| {
+        let cause = error.root_cause().downcast_ref::<std::io::Error>();
+        if cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("andon: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Whoever reads an answer may have read enough: `andon tags | head -n 1`. Printing panics then;
+/// that is no failure of the command.
+fn end_quietly_on_a_closed_pipe() {
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        let printing = ["failed printing to stdout", "failed to write completion file"];
+        let closed = message.contains("Broken pipe") || message.contains("BrokenPipe");
+        if closed && printing.iter().any(|what| message.starts_with(what)) {
+            std::process::exit(0);
+        }
+        otherwise(panic);
+    }));
 }
 
 /// `NAME=REST` of an argument.

@@ -31,6 +31,7 @@ pub use self::environment::environment;
 pub(crate) use self::map::register_map;
 pub use self::mask::masked;
 pub use self::source::{Place, Sheet, Source};
+pub use self::validate::may_hear;
 
 /// Longer files are refused: nobody wrote them.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -43,6 +44,15 @@ pub struct Loaded {
     pub source: Source,
     /// What is suspicious and still works.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// As much of a configuration as could be read, with everything that is wrong or suspicious.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What could not be used is left out, or stood in for.
+    pub settings: Settings,
+    pub source: Source,
+    pub found: Vec<Diagnostic>,
 }
 
 /// The files that make up the configuration at `path`: itself, then the drop-ins of the
@@ -75,6 +85,14 @@ pub fn load(
     path: &Path,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Diagnostics> {
+    examine(path, environment)?.settle()
+}
+
+/// The same, for further checks: `Err` when there are no settings at all.
+pub fn examine(
+    path: &Path,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Examined, Diagnostics> {
     let main = read(path)?;
     let folder = |error| unreadable(&path.with_file_name("conf.d").display().to_string(), &error);
     let mut found = Vec::new();
@@ -87,7 +105,7 @@ pub fn load(
     }
     match Diagnostics::new(found) {
         Some(errors) => Err(errors),
-        None => load_texts((&path.display().to_string(), &main), &texts, environment),
+        None => examine_texts((&path.display().to_string(), &main), &texts, environment),
     }
 }
 
@@ -113,15 +131,32 @@ pub fn load_text(
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Diagnostics> {
-    load_texts((file, text), &[], environment)
+    examine_texts((file, text), &[], environment)?.settle()
 }
 
-/// Checks a main file with its drop-ins, all as (name, text).
-pub fn load_texts(
+impl Examined {
+    /// Good when nothing in it is an error.
+    fn settle(self) -> Result<Loaded, Diagnostics> {
+        let Self { settings, source, found } = self;
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|found| found.severity == Severity::Error);
+        match Diagnostics::new(errors) {
+            Some(errors) => Err(errors.joined(warnings)),
+            None => {
+                let warnings = Diagnostics::new(warnings);
+                let warnings = warnings.map_or_else(Vec::new, Diagnostics::into_vec);
+                Ok(Loaded { settings, source, warnings })
+            }
+        }
+    }
+}
+
+/// A main file with its drop-ins, all as (name, text).
+fn examine_texts(
     (file, text): (&str, &str),
     drop_ins: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Loaded, Diagnostics> {
+) -> Result<Examined, Diagnostics> {
     let mut source = Source::new(file, text);
     if text.is_empty() && drop_ins.is_empty() {
         return Err(Diagnostics::of(empty(&source)));
@@ -155,18 +190,14 @@ pub fn load_texts(
         found.extend(map::read_all(settings, &mut source));
         found.extend(validate::validate(settings, &source, &typed.silenced));
     }
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
-    match (typed.settings, Diagnostics::new(errors)) {
-        (Some(mut settings), None) => {
+    match typed.settings {
+        Some(mut settings) => {
             map::name_units(&mut settings);
-            let warnings = Diagnostics::new(warnings).map_or_else(Vec::new, Diagnostics::into_vec);
-            Ok(Loaded { settings, source, warnings })
+            Ok(Examined { settings, source, found })
         }
-        (_, Some(errors)) => Err(errors.joined(warnings)),
-        (None, None) => {
-            Err(Diagnostics::of(source.error("", "the file cannot be read as settings")))
-        }
+        None => Err(Diagnostics::new(found).unwrap_or_else(|| {
+            Diagnostics::of(source.error("", "the file cannot be read as settings"))
+        })),
     }
 }
 

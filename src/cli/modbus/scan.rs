@@ -115,10 +115,13 @@ fn print(arguments: &Arguments, found: &[(u8, Vec<(Table, Finding)>)]) {
         Finding::Data(at) => Some(format!("{table}:{at}")),
         _ => None,
     });
+    // A table that is there, though not at its begin.
+    let there = tables.iter().find(|(_, finding)| *finding == Finding::Elsewhere);
+    let table = there.map_or(Table::Holding, |(table, _)| *table);
     println!(
         "\nNext: andon modbus read {} --unit {unit} {} --expect <a value you know>",
         arguments.way.address,
-        place.unwrap_or_else(|| "holding:<the manual's address>".into()),
+        place.unwrap_or_else(|| format!("{table}:<the manual's address>")),
     );
 }
 

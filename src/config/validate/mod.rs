@@ -11,6 +11,7 @@ mod sources;
 mod subscriptions;
 mod topic;
 
+pub use self::sources::may_hear;
 use super::diagnostic::{Diagnostic, Severity};
 use super::path;
 use super::peel::Silenced;

@@ -23,7 +23,7 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
         expect_assets(check, &at, &rule.assets, &offers);
         let heard = rule.assets.iter().any(|assets| {
             let assets = NamePattern::new(assets);
-            offers.iter().any(|offer| offer.serves(&assets) && offer.may_have(&rule.tag))
+            hears(&offers, &assets, &rule.tag)
         });
         if !heard && !rule.assets.is_empty() {
             check.warning(
@@ -36,6 +36,16 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
     for (index, prediction) in settings.prediction.iter().enumerate() {
         expect_assets(check, &path::element("prediction", index), &prediction.assets, &offers);
     }
+}
+
+/// Whether a source may deliver `tag` of one of `assets`; some show only with their messages.
+pub fn may_hear(settings: &Settings, assets: &[NamePattern], tag: &str) -> bool {
+    let offers = offers(settings);
+    assets.iter().any(|assets| hears(&offers, assets, tag))
+}
+
+fn hears(offers: &[Offer<'_>], assets: &NamePattern, tag: &str) -> bool {
+    offers.iter().any(|offer| offer.serves(assets) && offer.may_have(tag))
 }
 
 /// What one source may bring; `None` where only the messages can tell.
