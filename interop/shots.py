@@ -1,0 +1,97 @@
+"""Takes the pictures of docs/img: every page, light and dark, on a desktop and a tablet.
+
+    ANDON_BIN=… ORT_DYLIB_PATH=… .venv-interop/bin/python interop/shots.py docs/img
+"""
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import rig
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from test_board import CONFIG
+
+SIZES = {"desktop": (1440, 900), "tablet": (820, 1180)}
+PAGES = {"line": "/", "asset": "/assets/press-2", "history": "/history", "health": "/health", "config": "/config"}
+ASSETS = ["press-1", "press-2", "press-3", "mill-1", "mill-2", "oven-1"]
+
+
+class Here(rig.Andon):
+    """With its configuration in the working directory: no machine's paths are in the pictures."""
+
+    def start(self, ready_when="/readyz"):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([os.environ["ANDON_BIN"], "run", "--config", self.config.name],
+                                            stdout=log, stderr=log, cwd=self.config.parent)
+        rig.wait_for("andon is ready", lambda: self._get(ready_when) is not None)
+        return self
+
+
+def main(target):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        broker = rig.Mosquitto(folder)
+        config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", "andon.db")
+        daemon = Here(folder, config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
+        publisher = rig.Publisher(broker)
+        try:
+            # Two minutes of the past, one reading a second.
+            start = time.time() - 120
+            for second in range(120):
+                for at, asset in enumerate(ASSETS):
+                    hot = 0.3 * (second - 70) if asset == "press-2" and second > 70 else 0
+                    values = {"temperature": round(62 + at + 4 * math.sin(second / 9 + at) + hot + 6 * (hot > 0), 2),
+                              "pressure": round(118 + 3 * math.sin(second / 5 + at), 2)}
+                    publisher.json(f"plant/{asset}/telemetry", {"ts": int((start + second) * 1000), "values": values})
+            publisher.flush()
+            rig.wait_for("the alert stands", lambda: "press-2" in daemon._get("/api/v1/alerts"))
+            shots(daemon, target, folder)
+        finally:
+            publisher.close()
+            daemon.close()
+            broker.close()
+
+
+def shots(daemon, target, folder):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--lang=en",
+                     "--hide-scrollbars", f"--user-data-dir={folder / 'browser'}"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    try:
+        for tone in ("light", "dark"):
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": tone}]})
+            for device, (width, height) in SIZES.items():
+                browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+                for page, path in PAGES.items():
+                    if page == "config":
+                        # As it looks when somebody has slipped.
+                        good = daemon.config.read_text()
+                        daemon.config.write_text(good.replace("limit = 80.0", 'limit = "eighty"'))
+                        rig.wait_for("the file is refused", lambda: "eighty" in daemon._get("/config") and "class=\"finding error" in daemon._get("/config"))
+                    browser.get(f"http://{daemon.http}{path}")
+                    if page == "asset":
+                        rig.wait_for("the trend is drawn", lambda: browser.execute_script(
+                            "return document.querySelector('figure .curve')?.getAttribute('d').length > 200"))
+                    if page == "config":
+                        browser.execute_script("document.querySelector('.finding').scrollIntoView({block: 'center'})")
+                    browser.save_screenshot(str(target / f"{page}-{device}-{tone}.png"))
+                    if page == "config":
+                        daemon.config.write_text(good)
+                        rig.wait_for("it is good again", lambda: "finding error" not in daemon._get("/config"))
+                print(tone, device, browser.execute_script(
+                    "return performance.getEntriesByType('paint').map(p => `${p.name} ${p.startTime.toFixed(0)} ms`).join(', ')"))
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
