@@ -46,7 +46,8 @@ def test_the_api_is_what_its_document_says(start, broker, tmp_path):
 
     command = [
         Path(sys.executable).parent / "schemathesis", "run", f"http://{daemon.http}/api/v1/openapi.json",
-        "--checks", "all", "--exclude-path", ENDLESS, "--phases", "examples,coverage,fuzzing",
+        # No schema can say that `from` lies before `to`, so some requests that it allows are refused.
+        "--checks", "all", "--exclude-checks", "positive_data_acceptance", "--exclude-path", ENDLESS, "--phases", "examples,coverage,fuzzing",
         "--max-examples", "40", "--request-timeout", "10", "--seed", "1", "--no-color",
         "--generation-database", "none", "--continue-on-failure",
     ]

@@ -56,3 +56,13 @@ fn editors_are_told_of_unknown_and_missing_settings_and_wrong_types() {
         "[[prediction]]\nname = 'n'\nmodel = 'm'\nassets = ['*']\nwindow = { length = '30s', hop = 3 }"
     )));
 }
+
+#[test]
+fn the_reference_is_that_of_the_settings() {
+    let written = std::fs::read_to_string("docs/config.md").unwrap();
+    let made = andon::settings::reference::markdown();
+    assert!(written == made, "docs/config.md is old: andon config docs > docs/config.md");
+    for section in ["`[broker.NAME]`", "`[[mqtt]]`", "`[[rule]]`", "`[store]`"] {
+        assert!(made.contains(section), "{section}");
+    }
+}

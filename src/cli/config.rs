@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ConfigFile;
 use crate::config::{self, Loaded};
 use crate::settings::change::changes;
-use crate::settings::schema;
+use crate::settings::{reference, schema};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -25,6 +25,8 @@ pub(super) enum Command {
     },
     /// The JSON Schema of the configuration, for editors.
     Schema,
+    /// Every setting with what it takes, its default and its meaning, as Markdown.
+    Docs,
     /// What a reload from OLD to NEW would do.
     Diff {
         old: PathBuf,
@@ -40,6 +42,10 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Show { file, written, json } => show(&file.config, *written, *json),
         Command::Schema => {
             println!("{}", serde_json::to_string_pretty(&schema::schema())?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Docs => {
+            print!("{}", reference::markdown());
             Ok(ExitCode::SUCCESS)
         }
         Command::Diff { old, new, json } => diff(old, new, *json),
