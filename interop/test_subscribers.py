@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -38,7 +39,8 @@ def test_the_subscriber_hears_every_transition(language, plant, broker, tmp_path
     heard = tmp_path / "heard"
     with open(heard, "wb") as out:
         process = subprocess.Popen([*RUN[language], script, "127.0.0.1", str(broker.port), "acme/plant7"],
-                                   stdout=out, stderr=out, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+                                   stdout=out, stderr=out, cwd=tmp_path, start_new_session=True,
+                                   env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
         def send(asset, value):
             publisher.json(f"plant/{asset}/telemetry", {"values": {"temperature": value}})
@@ -63,5 +65,6 @@ def test_the_subscriber_hears_every_transition(language, plant, broker, tmp_path
         else:
             assert "acme/plant7/press-1/alert/hot/event {" in heard.read_text()
     finally:
-        process.kill()
+        # With what it has started: the shell's mosquitto_sub.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)

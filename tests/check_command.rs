@@ -35,9 +35,9 @@ const PREDICTION: &str =
 fn model_tags() -> Vec<String> {
     let card =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models/spindle-anomaly/1.0.0/model.toml");
-    let card: toml::Table = std::fs::read_to_string(card).unwrap().parse().unwrap();
-    let tags = card["input"]["tag"].as_array().unwrap();
-    tags.iter().map(|tag| tag["name"].as_str().unwrap().to_owned()).collect()
+    let card: toml::Table = std::fs::read_to_string(card).expect("a card").parse().expect("TOML");
+    let tags = card["input"]["tag"].as_array().expect("tags");
+    tags.iter().map(|tag| tag["name"].as_str().expect("a name").to_owned()).collect()
 }
 
 #[test]

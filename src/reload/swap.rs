@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Tuning;
-use super::trial::Trial;
+use super::trial::{BY_ITSELF, Trial};
 use crate::model::{
     Active, ActiveError, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker, Models,
     Service, load_version,
@@ -171,15 +171,21 @@ impl Tuning {
 
     pub(super) async fn roll_back(&mut self, name: &str, by: &str) -> Result<Choice, SwapError> {
         let running = self.version_of(name)?;
-        let active = Active::beside(&self.settings.store.path)?;
-        let previous = active.of(name).and_then(|choice| choice.previous.clone());
+        let trial = self.swaps.trials.iter().position(|trial| trial.name == name);
+        let trial = trial.map(|at| self.swaps.trials.remove(at));
+        let previous = match &trial {
+            Some(trial) => trial.before.first().map(|loaded| loaded.model.version.clone()),
+            None => {
+                let active = Active::beside(&self.settings.store.path)?;
+                active.of(name).and_then(|choice| choice.previous.clone())
+            }
+        };
         let Some(version) = previous.filter(|previous| *previous != running) else {
             return Err(SwapError::Conflict(format!(
                 "{name} {running} is in nobody's place: there is no version to go back to"
             )));
         };
-        let trial = self.swaps.trials.iter().position(|trial| trial.name == name);
-        let (predictions, workers) = match trial.map(|at| self.swaps.trials.remove(at)) {
+        let (predictions, workers) = match trial {
             Some(trial) => trial.end(),
             None => {
                 let loaded = self.verified(name, &version).await?;
@@ -187,9 +193,14 @@ impl Tuning {
                 (loaded.predictions.clone(), self.swaps.spawn(loaded)?)
             }
         };
-        let choice = choice(&version, &running, by);
-        self.write_down(name, &choice)?;
         let _ended = self.exchange(predictions, workers).await?;
+        let mut choice = choice(&version, &running, by);
+        if by == BY_ITSELF {
+            // Nobody should be led back to what has just failed.
+            choice.previous = None;
+        }
+        // A full disk must not keep a version that fails.
+        self.write_down(name, &choice)?;
         add(&self.swaps.meters.rollbacks, 1);
         tracing::info!(
             target: "audit", action = "roll back", model = name, version, previous = running, by,

@@ -9,7 +9,7 @@ use super::Tuning;
 use crate::model::{LoadedPrediction, ModelSnapshot, ModelStats, ModelWorker};
 
 /// Who the log and the record name where no person asked.
-const BY_ITSELF: &str = "andon";
+pub(super) const BY_ITSELF: &str = "andon";
 /// Batches over the card's deadline before a version counts as too slow: the first ones warm up.
 const LATE: u64 = 3;
 

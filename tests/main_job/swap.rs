@@ -1,5 +1,6 @@
 //! Another version of a model while the daemon runs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,15 +61,16 @@ async fn predicting(daemon: &Daemon) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_takes_over_between_two_frames_and_each_window_has_one_verdict() {
-    const ROWS: i64 = 300;
+    const ROWS: usize = 300;
     let plant = plant(&["1.0.0"]).await;
     let (_listener, mut heard) = listen(plant.broker, "site/+/verdict/root").await;
     let mut daemon = Daemon::start(&plant).await;
     put(&plant, "1.1.0", |card| card);
     assert_eq!(predicting(&daemon).await, "1.0.0");
     let stream = async {
-        for second in 1..=ROWS {
-            plant.send("press-1", second, &[("a", second as f64)]).await;
+        for second in (1..).take(ROWS) {
+            let value = [("a", f64::from(second))];
+            plant.send("press-1", i64::from(second), &value).await;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -79,16 +81,16 @@ async fn a_version_takes_over_between_two_frames_and_each_window_has_one_verdict
     let ((), choice) = tokio::join!(stream, swapped);
     assert_eq!((&*choice.version, choice.previous.as_deref()), ("1.1.0", Some("1.0.0")));
 
-    let mut versions = vec![None; ROWS as usize];
+    let mut verdicts: BTreeMap<String, String> = BTreeMap::new();
     for _ in 1..=ROWS {
         let message = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("a verdict");
         let body: Value = serde_json::from_slice(&message.expect("a message").payload).unwrap();
         let data = &body["data"];
-        let second = data["score"].as_f64().expect("a score").powi(2).round() as usize;
         let version = data["model"]["version"].as_str().expect("a version").to_owned();
-        assert_eq!(versions[second - 1].replace(version), None, "{second} has two verdicts");
+        let end = data["window"]["end"].as_str().expect("a time").to_owned();
+        assert_eq!(verdicts.insert(end, version), None, "a window has two verdicts: {data}");
     }
-    let versions: Vec<String> = versions.into_iter().map(|v| v.expect("a verdict")).collect();
+    let versions: Vec<String> = verdicts.into_values().collect();
     let old = versions.iter().position(|version| version == "1.1.0").expect("the new one answers");
     assert!(old > 0 && versions[old..].iter().all(|version| version == "1.1.0"), "{versions:?}");
     assert_eq!(predicting(&daemon).await, "1.1.0");
