@@ -26,7 +26,7 @@ use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 pub use crate::plan::Plan;
-use crate::reload::{Report, Tuning};
+use crate::reload::{Report, Swaps, Tuning};
 use crate::sample::Batch;
 use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
@@ -118,19 +118,27 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         link: egress.as_ref().map(|egress| egress.publisher.link()),
         certificates: Arc::new(Certificates::of(&settings)),
     };
-    let tuning = Tuning {
-        settings: settings.clone(),
-        models: predictions.iter().map(|p| (p.name.clone(), Arc::clone(&p.model))).collect(),
-        sources: reorders,
-        watch: retunes,
-        publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
-        report: Arc::clone(&overview.config),
-    };
     let shelf = Arc::new(Shelf::new(
         settings.runtime.clone(),
         settings.service.clone(),
         workers.iter().map(|worker| worker.handle().service().clone()),
     ));
+    let (swaps, swap_desk) = Swaps::new(
+        &verdicts,
+        &explained,
+        Arc::clone(&shelf),
+        overview.models.clone(),
+        Arc::clone(&meters),
+    );
+    let tuning = Tuning {
+        settings: settings.clone(),
+        running: predictions.iter().map(|p| (p.name.clone(), p.clone())).collect(),
+        sources: reorders,
+        watch: retunes,
+        publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
+        report: Arc::clone(&overview.config),
+        swaps,
+    };
     let watch = WatchParts {
         settings: &settings,
         predictions,
@@ -163,6 +171,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         overview: overview.clone(),
         shelf: Arc::clone(&shelf),
         orders,
+        swaps: swap_desk,
         stopping: stages.token(Phase::Source),
     };
     stages.spawn(Phase::Store, "store", |token| writer.run(token));
@@ -219,8 +228,8 @@ impl Running {
 
     /// Drains: everything that came in is committed, and delivered while the broker is there.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self { feed, quarantine, stages, .. } = self;
-        drop((feed, quarantine));
+        let Self { feed, quarantine, stages, tuning, .. } = self;
+        drop((feed, quarantine, tuning));
         stages.stop().await
     }
 }

@@ -104,7 +104,8 @@ fn place(error: &LoadError, settings: &Settings) -> String {
         LoadError::Setting { prediction, key, .. } => {
             of(prediction).map_or_else(String::new, |at| format!("prediction[{at}].{key}"))
         }
-        LoadError::Repository { .. }
+        LoadError::Active(_)
+        | LoadError::Repository { .. }
         | LoadError::Card(_)
         | LoadError::Session { .. }
         | LoadError::Golden(_)

@@ -22,7 +22,7 @@ use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreS
 use crate::certificates::Certificates;
 use crate::health::{PollError, Polling, Roster, SourceHealth, Spread};
 use crate::ledger::Ledger;
-use crate::model::{ModelSnapshot, ModelStats};
+use crate::model::{ModelSnapshot, Models};
 use crate::reload::Report;
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -41,6 +41,10 @@ pub struct Meters {
     pub refused: AtomicU64,
     /// Retained states of a backlog that newer ones had replaced.
     pub superseded: AtomicU64,
+    /// Versions that a person put in another's place while the daemon ran.
+    pub activations: AtomicU64,
+    /// Versions that were taken back, by hand or because they failed.
+    pub rollbacks: AtomicU64,
     /// Turns of the main loop; the watchdog is fed while it moves.
     pub heartbeat: AtomicU64,
     alerts: Mutex<AlertCounts>,
@@ -58,6 +62,8 @@ impl Default for Meters {
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
+            activations: AtomicU64::new(0),
+            rollbacks: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             alerts: Mutex::default(),
             latency: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -113,7 +119,7 @@ pub struct Overview {
     pub meters: Arc<Meters>,
     pub config: Arc<Report>,
     pub sources: Roster,
-    pub models: Vec<Arc<ModelStats>>,
+    pub models: Models,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,
@@ -144,7 +150,7 @@ impl Overview {
     pub fn counts(&self) -> Counts {
         Counts {
             windows: self.meters.windows.load(Relaxed),
-            inferences: self.models.iter().map(|stats| stats.snapshot().inferences).sum(),
+            inferences: self.models.all().iter().map(|stats| stats.snapshot().inferences).sum(),
             alerts_raised: self.meters.alerts_raised.load(Relaxed),
             alerts_cleared: self.meters.alerts_cleared.load(Relaxed),
             published: self.meters.published.load(Relaxed),
@@ -203,7 +209,7 @@ impl Overview {
         let meters = &self.meters;
         page.count("andon_windows", "Windows closed", counts.windows)?;
         let mut unfit: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for (reason, count) in self.models.iter().flat_map(|stats| stats.snapshot().unfit) {
+        for (reason, count) in self.models.all().iter().flat_map(|stats| stats.snapshot().unfit) {
             *unfit.entry(reason).or_default() += count;
         }
         page.counts(
@@ -299,8 +305,13 @@ impl Overview {
 
 impl Overview {
     fn encode_models(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (activated, back) = (&self.meters.activations, &self.meters.rollbacks);
+        let (activated, back) = (activated.load(Relaxed), back.load(Relaxed));
+        page.count("andon_model_activations", "Versions put in another's place", activated)?;
+        page.count("andon_model_rollbacks", "Versions that were taken back", back)?;
         let models: Vec<_> = self
             .models
+            .all()
             .iter()
             .map(|stats| {
                 let model = &stats.identity;
@@ -381,7 +392,8 @@ impl Overview {
     /// What the retained status message says.
     pub fn status(&self) -> StatusBody {
         let store = self.store.stats();
-        let models = self.models.iter().map(|stats| {
+        let models = self.models.all();
+        let models = models.iter().map(|stats| {
             let (model, stats) = (&stats.identity, stats.snapshot());
             ModelStatus {
                 name: model.name.clone(),

@@ -108,7 +108,7 @@ async fn a_request_that_does_not_fit_leaves_the_model_as_it_is() {
 }
 
 fn repository(models: std::path::PathBuf) -> RuntimeSettings {
-    RuntimeSettings { library: None, models }
+    RuntimeSettings { models, ..RuntimeSettings::default() }
 }
 
 #[tokio::test]

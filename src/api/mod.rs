@@ -27,6 +27,7 @@ pub use self::alerts::{alert, command};
 pub use self::assets::{asset, assets};
 pub use self::problem::Problem;
 use crate::live::Live;
+use crate::reload::SwapDesk;
 use crate::serving::Shelf;
 use crate::store::Store;
 use crate::tag::Registry;
@@ -54,6 +55,7 @@ pub struct Desk {
     pub overview: Overview,
     pub shelf: Arc<Shelf>,
     pub orders: mpsc::Sender<Order>,
+    pub swaps: SwapDesk,
     /// Ends the streams when the daemon stops.
     pub stopping: CancellationToken,
 }
@@ -83,6 +85,8 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(alerts::list_history))
         .routes(routes!(samples::get_samples))
         .routes(routes!(models::list_models))
+        .routes(routes!(models::activate_model))
+        .routes(routes!(models::roll_back_model))
         .routes(routes!(store::get_status))
         .routes(routes!(store::list_quarantine))
         .routes(routes!(store::list_dead_letters))

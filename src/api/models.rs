@@ -3,13 +3,22 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use serde::Serialize;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Desk;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Named, Problem, ProblemBody};
+use crate::model::Choice;
+use crate::reload::{Swap, SwapError};
 use crate::serving::{Place, Row};
+use crate::time::Timestamp;
+
+/// Longest name of a person.
+const LONGEST_BY: usize = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -18,8 +27,8 @@ pub(super) enum ModelState {
     Predicting,
     /// Answers requests under `/v2` alone.
     Loaded,
-    /// A higher version than the one that predicts: it is taken at a start, unless the
-    /// configuration names a version.
+    /// A higher version than the one that predicts: it can be activated. Where no version was ever
+    /// chosen, neither here nor in the configuration, a start takes the highest.
     Offered,
     /// Lies in the repository.
     Stored,
@@ -75,4 +84,117 @@ pub(super) async fn list_models(State(desk): State<Desk>) -> Result<Json<Vec<Mod
     let rows = tokio::task::spawn_blocking(move || shelf.rows()).await;
     let rows = rows.map_err(|_| Problem::unavailable("the repository cannot be read"))?;
     Ok(Json(rows.into_iter().map(Model::from).collect()))
+}
+
+/// `{"version": "1.1.0", "by": "R. Meyer"}`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActivateBody {
+    version: String,
+    /// Who asks, 1 to 128 characters.
+    by: String,
+}
+
+/// `{"by": "R. Meyer"}`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollBackBody {
+    /// Who asks, 1 to 128 characters.
+    by: String,
+}
+
+/// Which version predicts from now on, also after a restart.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Chosen {
+    version: String,
+    /// Where a rollback leads.
+    previous: Option<String>,
+    by: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+impl From<Choice> for Chosen {
+    fn from(choice: Choice) -> Self {
+        let Choice { version, previous, by, at } = choice;
+        Self { version, previous, by, at }
+    }
+}
+
+/// Puts a version of the repository in the place of the one that predicts: it is verified as at a
+/// start, and taken between two frames. While it is on trial (`runtime.trial`) its first failure
+/// brings the old one back.
+#[utoipa::path(
+    post, path = "/api/v1/models/{name}/activate", params(("name" = String, Path)),
+    request_body = ActivateBody,
+    responses(
+        (status = 200, body = Chosen), (status = 400, body = ProblemBody),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+        (status = 413, description = "Too long"), (status = 415, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    )
+)]
+pub(super) async fn activate_model(
+    State(desk): State<Desk>,
+    Named(name): Named<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Chosen>, Problem> {
+    let ActivateBody { version, by } = read(&headers, &body)?;
+    swap(&desk, Swap::Activate { name, version, by: person(by)? }).await
+}
+
+/// Takes the version before back, at once while the new one is on trial.
+#[utoipa::path(
+    post, path = "/api/v1/models/{name}/rollback", params(("name" = String, Path)),
+    request_body = RollBackBody,
+    responses(
+        (status = 200, body = Chosen), (status = 400, body = ProblemBody),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+        (status = 413, description = "Too long"), (status = 415, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    )
+)]
+pub(super) async fn roll_back_model(
+    State(desk): State<Desk>,
+    Named(name): Named<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Chosen>, Problem> {
+    let RollBackBody { by } = read(&headers, &body)?;
+    swap(&desk, Swap::RollBack { name, by: person(by)? }).await
+}
+
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
+        return Err(Problem::unsupported("send the request as `application/json`"));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))
+}
+
+fn person(by: String) -> Result<String, Problem> {
+    if by.trim().is_empty() || by.chars().count() > LONGEST_BY {
+        let message = format!("`by` says who asks, in 1 to {LONGEST_BY} characters");
+        return Err(Problem::bad_request(message));
+    }
+    Ok(by)
+}
+
+async fn swap(desk: &Desk, swap: Swap) -> Result<Json<Chosen>, Problem> {
+    let outcome = desk.swaps.ask(swap).await;
+    outcome.map(|choice| Json(choice.into())).map_err(|error| {
+        let message = error.to_string();
+        match error {
+            SwapError::Unknown(_) => Problem::not_found(message),
+            SwapError::Refused(_) => Problem::bad_request(message),
+            SwapError::Conflict(_) | SwapError::Busy => Problem::conflict(message),
+            SwapError::Choices(_) | SwapError::Unwritten(_) | SwapError::Stopping => {
+                Problem::unavailable(message)
+            }
+        }
+    })
 }

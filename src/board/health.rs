@@ -82,7 +82,7 @@ pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
         table {
             thead { tr { th { (words.model) } th { (words.device) } th { (words.inferences) } th { (words.shed) } th { (words.errors) } th { "ms" } } }
             tbody {
-                @for stats in &desk.overview.models {
+                @for stats in desk.overview.models.all() {
                     @let stats = stats.snapshot();
                     @let mean = stats.latency_sum.as_secs_f64() * 1e3 / (stats.batches.max(1) as f64);
                     tr class=(if stats.healthy { "good" } else { "bad" }) {

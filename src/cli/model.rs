@@ -1,5 +1,5 @@
 //! `andon model`: what the box has, whether a package is right, and putting one into the
-//! repository.
+//! repository; and which version predicts.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 
-use super::client::{Daemon, List, text};
+use serde_json::{Value, json};
+
+use super::client::{Daemon, List, text, whole};
+use crate::api::segment;
 use crate::config;
 use crate::model::{self, Service};
 use crate::settings::RuntimeSettings;
@@ -21,6 +24,29 @@ pub(super) enum Command {
     Check(Package),
     /// Verify a package and copy it into the repository. Nothing that runs is touched.
     Add(Package),
+    /// Let another version of the repository predict, without a restart.
+    Activate {
+        /// <name>/<version>, as `andon model list` shows them.
+        model: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Let the version before predict again.
+    Rollback {
+        /// <name>
+        model: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Asked {
+    /// Who asks.
+    #[arg(long, env = "USER")]
+    by: String,
+    #[command(flatten)]
+    daemon: Daemon,
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +61,17 @@ pub(super) struct Package {
 pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(daemon) => list(daemon),
+        Command::Activate { model, asked } => {
+            let Some((name, version)) = model.split_once('/') else {
+                bail!("`{model}` names no version; write <name>/<version>");
+            };
+            let body = json!({ "version": version, "by": asked.by });
+            swap(asked, &format!("/api/v1/models/{}/activate", segment(name)), &body, name)
+        }
+        Command::Rollback { model, asked } => {
+            let path = format!("/api/v1/models/{}/rollback", segment(model));
+            swap(asked, &path, &json!({ "by": asked.by }), model)
+        }
         Command::Check(package) => {
             let (_, service, _) = package.verify()?;
             println!("{}", said(&service, "is good"));
@@ -60,6 +97,16 @@ fn list(daemon: &Daemon) -> anyhow::Result<ExitCode> {
     list.show(daemon, |row| {
         ["name", "version", "state", "device", "requests", "refused"].map(|key| text(&row[key]))
     })
+}
+
+fn swap(asked: &Asked, path: &str, body: &Value, name: &str) -> anyhow::Result<ExitCode> {
+    let answer = asked.daemon.post(path, body)?.unwrap_or_default();
+    if asked.daemon.json {
+        return whole(&answer);
+    }
+    let (version, previous) = (text(&answer["version"]), text(&answer["previous"]));
+    println!("{name} {version} predicts now, in the place of {previous}.");
+    Ok(ExitCode::SUCCESS)
 }
 
 fn said(service: &Service, what: &str) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::active::{Active, ActiveError};
 use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
 use super::device::OnDevice;
@@ -88,6 +89,8 @@ pub struct Loaded {
 pub enum LoadError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Active(#[from] ActiveError),
     #[error("prediction `{prediction}`: {error}")]
     Model { prediction: String, error: RepositoryError },
     #[error("model `{reference}`: {error}")]
@@ -108,6 +111,44 @@ pub enum LoadError {
 /// Loads everything that `settings` predict with; every problem at once. Starts no thread.
 /// Without a prediction, ONNX Runtime is not needed and not touched.
 pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
+    let active = if settings.prediction.is_empty() {
+        Active::default()
+    } else {
+        Active::beside(&settings.store.path).map_err(|error| vec![error.into()])?
+    };
+    let chosen = |prediction: &Prediction| {
+        let name = &prediction.model;
+        let Some(choice) = active.of(name) else { return name.clone() };
+        let reference = format!("{name}/{}", choice.version);
+        if repository::find(&settings.runtime.models, &reference).is_ok() {
+            return reference;
+        }
+        tracing::warn!(
+            model = name,
+            version = choice.version,
+            "The version that was activated is not in the repository any more; the highest one predicts."
+        );
+        name.clone()
+    };
+    load_as(settings, |prediction| Some(chosen(prediction)))
+}
+
+/// Version `version` of the model `name` for those predictions of `settings` that use it and name
+/// no version themselves.
+pub fn load_version(
+    settings: &Settings,
+    name: &str,
+    version: &str,
+) -> Result<Loaded, Vec<LoadError>> {
+    let reference = format!("{name}/{version}");
+    load_as(settings, |prediction| (prediction.model == name).then(|| reference.clone()))
+}
+
+/// Predictions without a reference are left out.
+fn load_as(
+    settings: &Settings,
+    reference: impl Fn(&Prediction) -> Option<String>,
+) -> Result<Loaded, Vec<LoadError>> {
     let mut loader = Loader { settings, runtime: None, slots: BTreeMap::new(), models: Vec::new() };
     let mut predictions = Vec::with_capacity(settings.prediction.len());
     let mut errors = Vec::new();
@@ -118,7 +159,8 @@ pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
         }
     }
     for (index, prediction) in (0..).zip(&settings.prediction) {
-        match loader.bind(PredictionId(index), prediction) {
+        let Some(reference) = reference(prediction) else { continue };
+        match loader.bind(PredictionId(index), prediction, &reference) {
             Ok(bound) => predictions.extend(bound),
             Err(found) => errors.extend(found),
         }
@@ -154,9 +196,10 @@ impl Loader<'_> {
         &mut self,
         id: PredictionId,
         prediction: &Prediction,
+        reference: &str,
     ) -> Result<Option<LoadedPrediction>, Vec<LoadError>> {
         let model_error = |error| LoadError::Model { prediction: prediction.name.clone(), error };
-        let folder = repository::find(&self.settings.runtime.models, &prediction.model)
+        let folder = repository::find(&self.settings.runtime.models, reference)
             .map_err(|error| vec![model_error(error)])?;
         if let Some(message) = prediction.devices.as_deref().and_then(unknown_devices) {
             return Err(vec![setting(prediction, "devices", message)]);

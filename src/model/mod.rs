@@ -3,6 +3,7 @@
 //! Every claim of a card is checked against the graph, and the golden pair is run, before a
 //! model goes live. `docs/model-card.md` is the reference for cards and formulas.
 
+mod active;
 mod answer;
 mod assignment;
 mod background;
@@ -24,6 +25,7 @@ mod stats;
 mod telemetry;
 mod worker;
 
+pub use self::active::{Active, ActiveError, Choice};
 pub use self::answer::{Answer, Unhealthy};
 pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
@@ -32,12 +34,14 @@ pub use self::engine::{Engine, Inquiry};
 pub(crate) use self::external::outside_file;
 pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
-pub use self::load::{LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load};
+pub use self::load::{
+    LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load, load_version,
+};
 pub use self::open::open;
 pub use self::repository::{Package, RepositoryError, compare_versions, find, index};
 pub use self::runtime::{Runtime, RuntimeError};
 pub use self::service::{Call, CallError, Service, ServiceStats, Tally};
 pub use self::session::{RunError, Session, SessionError};
-pub use self::stats::{ModelSnapshot, ModelStats};
+pub use self::stats::{ModelSnapshot, ModelStats, Models};
 pub use self::telemetry::forbid_telemetry;
 pub use self::worker::{ModelHandle, ModelWorker, Submitted};

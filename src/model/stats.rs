@@ -28,6 +28,29 @@ pub struct ModelStats {
     last_error: Mutex<Option<String>>,
 }
 
+/// The models that predict, as they are now: a swap exchanges them.
+#[derive(Clone, Debug, Default)]
+pub struct Models(Arc<Mutex<Vec<Arc<ModelStats>>>>);
+
+impl FromIterator<Arc<ModelStats>> for Models {
+    fn from_iter<I: IntoIterator<Item = Arc<ModelStats>>>(stats: I) -> Self {
+        Self(Arc::new(Mutex::new(stats.into_iter().collect())))
+    }
+}
+
+impl Models {
+    pub fn all(&self) -> Vec<Arc<ModelStats>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `retired` go, `new` take their places.
+    pub fn exchange(&self, retired: &[Arc<ModelStats>], new: Vec<Arc<ModelStats>>) {
+        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        models.retain(|known| !retired.iter().any(|gone| Arc::ptr_eq(known, gone)));
+        models.extend(new);
+    }
+}
+
 /// The counts at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelSnapshot {

@@ -67,7 +67,12 @@ impl Follower {
             let why = tokio::select! {
                 () = token.cancelled() => return,
                 Some(()) = self.hangups.recv() => "SIGHUP",
+                Some(request) = self.tuning.swaps.requests.recv() => {
+                    self.tuning.obey(request).await;
+                    continue;
+                }
                 _ = looks.tick() => {
+                    self.tuning.judge_trials(Instant::now()).await;
                     let now = self.look();
                     let settled = now == std::mem::replace(&mut last, now.clone());
                     if !settled || now == self.read {

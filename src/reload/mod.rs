@@ -6,6 +6,8 @@
 
 mod follow;
 mod report;
+mod swap;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::follow::{Follower, Stamp};
 pub use self::report::{Reloads, Report};
-use crate::model::LoadedPrediction;
+pub use self::swap::{Swap, SwapDesk, SwapError, Swaps};
+use crate::model::{LoadedPrediction, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::settings::change::{Change, applicable, changes};
 use crate::settings::{Prediction, Settings};
 use crate::sources::Reorder;
-use crate::verdict::ModelIdentity;
 use crate::watch::Retune;
 
 /// The way to the stages that can be changed while they run.
@@ -28,12 +30,14 @@ use crate::watch::Retune;
 pub struct Tuning {
     /// As they are in effect.
     pub settings: Settings,
-    /// Of the predictions that run.
-    pub models: BTreeMap<String, Arc<ModelIdentity>>,
+    /// The predictions that run, by name.
+    pub running: BTreeMap<String, LoadedPrediction>,
     pub sources: mpsc::Sender<Reorder>,
     pub watch: mpsc::Sender<Retune>,
     pub publisher: Option<Publisher>,
     pub report: Arc<Report>,
+    /// Other versions of models.
+    pub swaps: Swaps,
 }
 
 /// What a reload did, and what it left for the next start.
@@ -84,10 +88,10 @@ impl Tuning {
     fn keep_changed_models(&self, merged: &mut Settings, predictions: &[LoadedPrediction]) {
         let runs = |prediction: &Prediction| {
             let loaded = predictions.iter().find(|loaded| loaded.name == prediction.name);
-            let running = self.models.get(&prediction.name);
+            let running = self.running.get(&prediction.name);
             loaded
                 .zip(running)
-                .is_none_or(|(loaded, running)| loaded.model.sha256 == running.sha256)
+                .is_none_or(|(loaded, running)| loaded.model.sha256 == running.model.sha256)
         };
         for (prediction, kept) in merged.prediction.iter_mut().zip(&self.settings.prediction) {
             if !runs(prediction) {
@@ -97,7 +101,7 @@ impl Tuning {
     }
 
     async fn retune(
-        &self,
+        &mut self,
         merged: &Settings,
         predictions: &[LoadedPrediction],
     ) -> anyhow::Result<()> {
@@ -108,12 +112,30 @@ impl Tuning {
             };
             of(merged) != of(&self.settings)
         };
+        let changed: Vec<LoadedPrediction> = predictions.iter().filter(changed).cloned().collect();
+        let _none = self.tell_watch(merged, changed.clone(), Vec::new()).await?;
+        for loaded in changed {
+            // What a trial would go back to has another alert rule by now.
+            self.swaps.trials.retain(|trial| trial.name != loaded.model.name);
+            self.running.insert(loaded.name.clone(), loaded);
+        }
+        Ok(())
+    }
+
+    /// Gives the main loop its predictions anew; the models that it no longer uses come back.
+    async fn tell_watch(
+        &self,
+        settings: &Settings,
+        predictions: Vec<LoadedPrediction>,
+        workers: Vec<ModelWorker>,
+    ) -> anyhow::Result<Vec<ModelWorker>> {
         let (done, answer) = oneshot::channel();
         let retune = Retune {
-            tags: merged.tag.clone(),
-            rules: merged.rule.clone(),
-            predictions: predictions.iter().filter(changed).cloned().collect(),
-            verdicts: merged.publish.as_ref().is_some_and(|publish| publish.verdicts),
+            tags: settings.tag.clone(),
+            rules: settings.rule.clone(),
+            predictions,
+            workers,
+            verdicts: settings.publish.as_ref().is_some_and(|publish| publish.verdicts),
             done,
         };
         self.watch.send(retune).await.context("the main loop has ended")?;

@@ -1,7 +1,7 @@
 //! The models that can be asked: those of the predictions, and those loaded for requests alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::refusal::Refusal;
 use crate::model::{self, Service, compare_versions};
@@ -63,6 +63,27 @@ impl Shelf {
         }
         drop(inner);
         shelf
+    }
+
+    /// `retired` no longer predict, `new` do.
+    pub fn exchange(&self, retired: &[Service], new: impl IntoIterator<Item = Service>) {
+        let mut inner = self.lock();
+        for gone in retired {
+            if let Some(versions) = inner.models.get_mut(&gone.identity.name) {
+                versions.retain(|held| {
+                    !(held.bound && held.service.identity.version == gone.identity.version)
+                });
+            }
+        }
+        for service in new {
+            let identity = Arc::clone(&service.identity);
+            if let Some(versions) = inner.models.get_mut(&identity.name) {
+                let same = |held: &Held| held.service.identity.version == identity.version;
+                versions.iter().filter(|held| same(held)).for_each(|held| held.service.close());
+                versions.retain(|held| !same(held));
+            }
+            inner.put(Held { service, bound: true });
+        }
     }
 
     /// Without a version: the one that predicts, else the highest.

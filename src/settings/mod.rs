@@ -90,11 +90,17 @@ pub struct RuntimeSettings {
     pub library: Option<PathBuf>,
     /// Folder of `<name>/<version>/{model.onnx, model.toml}`.
     pub models: PathBuf,
+    /// How long a version that was activated is on trial: the one before it stays loaded, and is
+    /// taken again at the first failure.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub trial: Duration,
 }
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self { library: None, models: PathBuf::from("models") }
+        let trial = Duration::from_secs(600);
+        Self { library: None, models: PathBuf::from("models"), trial }
     }
 }
 

@@ -304,7 +304,10 @@ impl Watch {
             subject: Arc::clone(subject),
             spec: Arc::clone(&bound.loaded.spec),
         };
-        if let Err(inquiry) = bound.model.explain(inquiry) {
+        // A model that was swapped since then is not asked for its successor's reasons.
+        let same = verdict.model.as_deref() == Some(&*bound.loaded.model);
+        let asked = if same { bound.model.explain(inquiry) } else { Err(inquiry) };
+        if let Err(inquiry) = asked {
             self.explained(&inquiry.answered(Explanation::Late, Vec::new()), Timestamp::now());
         }
     }

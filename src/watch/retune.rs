@@ -8,7 +8,7 @@ use super::{Bound, Watch};
 use crate::alert::AlertSpec;
 use crate::alert::rules::RuleBook;
 use crate::live::Judge;
-use crate::model::LoadedPrediction;
+use crate::model::{LoadedPrediction, ModelWorker};
 use crate::settings::{Rule, TagSettings};
 use crate::time::Timestamp;
 use crate::verdict::PredictionId;
@@ -18,22 +18,28 @@ use crate::verdict::PredictionId;
 pub struct Retune {
     pub tags: Vec<TagSettings>,
     pub rules: Vec<Rule>,
-    /// Predictions that run and have another alert rule now; the others stay.
+    /// Predictions that run and have another alert rule or model now; the others stay.
     pub predictions: Vec<LoadedPrediction>,
+    /// The models of those predictions, where they are other ones; their windows are the same.
+    pub workers: Vec<ModelWorker>,
     /// Every verdict is published as well.
     pub verdicts: bool,
-    pub done: oneshot::Sender<()>,
+    /// Models that no prediction uses any more.
+    pub done: oneshot::Sender<Vec<ModelWorker>>,
 }
 
 impl Watch {
     /// Windows, readings and the states of alerts stay; a rule that is gone ends its alerts.
     pub(super) fn retune(&mut self, retune: Retune, now: Timestamp) {
-        let Retune { tags, rules, predictions, verdicts, done } = retune;
+        let Retune { tags, rules, predictions, workers, verdicts, done } = retune;
         self.streams = verdicts;
         self.inspector.retune(tags.clone());
         for wanted in predictions {
             if let Some(bound) = self.predictions.iter_mut().find(|b| b.loaded.name == wanted.name)
             {
+                if let Some(worker) = workers.get(wanted.worker) {
+                    bound.model = worker.handle();
+                }
                 let loaded = &mut bound.loaded;
                 *loaded = LoadedPrediction { id: loaded.id, worker: loaded.worker, ..wanted };
                 self.windower.remember(loaded.id, super::history(loaded));
@@ -49,8 +55,20 @@ impl Watch {
             self.commit(&transition);
         }
         self.meters.set_alerts(self.book.counts());
+        self.workers.extend(workers);
         // Whoever asked may have gone.
-        let _ = done.send(());
+        let _ = done.send(self.retired());
+    }
+
+    /// Takes out the models that no prediction asks any more; what waits there is still answered.
+    fn retired(&mut self) -> Vec<ModelWorker> {
+        let used = |worker: &ModelWorker| {
+            let stats = Arc::clone(worker.handle().stats());
+            self.predictions.iter().any(|bound| Arc::ptr_eq(bound.model.stats(), &stats))
+        };
+        let (used, retired) = std::mem::take(&mut self.workers).into_iter().partition(used);
+        self.workers = used;
+        retired
     }
 
     fn introduce_again(&mut self, old: RuleBook, now: Timestamp) {

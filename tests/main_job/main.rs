@@ -5,6 +5,7 @@ mod plant;
 mod process;
 mod reload;
 mod replay;
+mod swap;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use andon::ledger::Totals;
 use andon::pipeline::{self, Plan, Running};
-use andon::reload::Applied;
+use andon::reload::{Applied, Tuning};
 use andon::{config, model};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
@@ -156,7 +156,10 @@ listen = "127.0.0.1:0"
     }
 }
 
-async fn listen(broker: SocketAddr, filter: &str) -> (AsyncClient, mpsc::Receiver<Publish>) {
+pub(crate) async fn listen(
+    broker: SocketAddr,
+    filter: &str,
+) -> (AsyncClient, mpsc::Receiver<Publish>) {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let id = format!("test-{number}");
@@ -225,9 +228,13 @@ impl Daemon {
     pub(crate) async fn reload(&mut self, plant: &Plant) -> Applied {
         let loaded =
             config::load(&plant.config(), std::iter::empty()).expect("a good configuration");
-        let tuning = self.0.tuning.as_mut().expect("nobody has taken it");
-        let applied = tuning.apply(&loaded.settings, &[]);
+        let applied = self.tuning().apply(&loaded.settings, &[]);
         tokio::time::timeout(PATIENCE, applied).await.expect("in time").expect("applied")
+    }
+
+    /// The way to change what runs, which `andon run` gives to its follower.
+    pub(crate) fn tuning(&mut self) -> &mut Tuning {
+        self.0.tuning.as_mut().expect("nobody has taken it")
     }
 
     /// The stage that ended by itself, if one does.

@@ -1,0 +1,288 @@
+//! Another version of a model, put in the place of the one that predicts.
+//!
+//! The new version is verified and loaded beside the old one. The main loop changes over between
+//! two frames: what waits for the old one is still answered by it. Windows and alerts stay.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Tuning;
+use super::trial::Trial;
+use crate::model::{
+    Active, ActiveError, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker, Models,
+    Service, load_version,
+};
+use crate::serving::Shelf;
+use crate::settings::Prediction;
+use crate::telemetry::{Meters, add};
+use crate::time::Timestamp;
+use crate::verdict::{Explained, Verdict};
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swap {
+    Activate {
+        name: String,
+        version: String,
+        by: String,
+    },
+    /// Back to the version before.
+    RollBack {
+        name: String,
+        by: String,
+    },
+}
+
+/// A swap whose sender waits for the answer: the choice as it is written down.
+#[derive(Debug)]
+pub struct SwapRequest {
+    swap: Swap,
+    reply: oneshot::Sender<Result<Choice, SwapError>>,
+}
+
+/// Where swaps are asked for, one at a time.
+#[derive(Clone, Debug)]
+pub struct SwapDesk {
+    requests: mpsc::Sender<SwapRequest>,
+    turn: Arc<Mutex<()>>,
+}
+
+/// Why the model stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    #[error("no prediction uses a model `{0}`")]
+    Unknown(String),
+    #[error("{0}")]
+    Conflict(String),
+    /// The package is not good.
+    #[error("{0}")]
+    Refused(String),
+    #[error("another version is being put in place; try again when that is done")]
+    Busy,
+    #[error(transparent)]
+    Choices(#[from] ActiveError),
+    #[error("the choice cannot be written down: {0}")]
+    Unwritten(std::io::Error),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// What a swap needs of the stages.
+#[derive(Debug)]
+pub struct Swaps {
+    pub requests: mpsc::Receiver<SwapRequest>,
+    pub verdicts: mpsc::WeakSender<Verdict>,
+    pub explained: mpsc::WeakSender<Explained>,
+    pub shelf: Arc<Shelf>,
+    pub models: Models,
+    pub meters: Arc<Meters>,
+    /// Versions that have not proved themselves yet.
+    pub(super) trials: Vec<Trial>,
+}
+
+impl Swaps {
+    /// The ends of the stages' channels, and the place where swaps are asked for.
+    pub fn new(
+        verdicts: &mpsc::Sender<Verdict>,
+        explained: &mpsc::Sender<Explained>,
+        shelf: Arc<Shelf>,
+        models: Models,
+        meters: Arc<Meters>,
+    ) -> (Self, SwapDesk) {
+        let (requests, received) = mpsc::channel(1);
+        let swaps = Self {
+            requests: received,
+            verdicts: verdicts.downgrade(),
+            explained: explained.downgrade(),
+            shelf,
+            models,
+            meters,
+            trials: Vec::new(),
+        };
+        (swaps, SwapDesk { requests, turn: Arc::default() })
+    }
+
+    fn spawn(&self, loaded: Loaded) -> Result<Vec<ModelWorker>, SwapError> {
+        let ends = self.verdicts.upgrade().zip(self.explained.upgrade());
+        let (verdicts, explained) = ends.ok_or(SwapError::Stopping)?;
+        let spawned = loaded
+            .models
+            .into_iter()
+            .map(|model| model.spawn_explaining(verdicts.clone(), explained.clone()));
+        spawned
+            .collect::<Result<_, _>>()
+            .map_err(|error| SwapError::Refused(format!("its thread does not start: {error}")))
+    }
+}
+
+impl SwapDesk {
+    pub async fn ask(&self, swap: Swap) -> Result<Choice, SwapError> {
+        let _turn = self.turn.try_lock().map_err(|_| SwapError::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        let request = SwapRequest { swap, reply };
+        self.requests.send(request).await.map_err(|_| SwapError::Stopping)?;
+        answer.await.map_err(|_| SwapError::Stopping)?
+    }
+}
+
+impl Tuning {
+    pub(super) async fn obey(&mut self, request: SwapRequest) {
+        let SwapRequest { swap, reply } = request;
+        let outcome = self.swap(&swap).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(?swap, %error, "A model stays as it is.");
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(outcome);
+    }
+
+    pub async fn swap(&mut self, swap: &Swap) -> Result<Choice, SwapError> {
+        match swap {
+            Swap::Activate { name, version, by } => self.activate(name, version, by).await,
+            Swap::RollBack { name, by } => self.roll_back(name, by).await,
+        }
+    }
+
+    async fn activate(&mut self, name: &str, version: &str, by: &str) -> Result<Choice, SwapError> {
+        let running = self.version_of(name)?;
+        if running == version {
+            return Err(SwapError::Conflict(format!("{name} {version} predicts already")));
+        }
+        let loaded = self.verified(name, version).await?;
+        self.same_windows(&loaded.predictions)?;
+        let choice = choice(version, &running, by);
+        self.write_down(name, &choice)?;
+        let (predictions, workers) = (loaded.predictions.clone(), self.swaps.spawn(loaded)?);
+        let before: Vec<_> = self.users(name).cloned().collect();
+        let stats = workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect();
+        let retired = self.exchange(predictions, workers).await?;
+        self.swaps.trials.retain(|trial| trial.name != name);
+        let (name_, begun) = (name.to_owned(), Instant::now());
+        self.swaps.trials.push(Trial { name: name_, begun, stats, before, retired });
+        add(&self.swaps.meters.activations, 1);
+        tracing::info!(
+            target: "audit", action = "activate", model = name, version, previous = running, by,
+            "A model was put in another's place."
+        );
+        Ok(choice)
+    }
+
+    pub(super) async fn roll_back(&mut self, name: &str, by: &str) -> Result<Choice, SwapError> {
+        let running = self.version_of(name)?;
+        let active = Active::beside(&self.settings.store.path)?;
+        let previous = active.of(name).and_then(|choice| choice.previous.clone());
+        let Some(version) = previous.filter(|previous| *previous != running) else {
+            return Err(SwapError::Conflict(format!(
+                "{name} {running} is in nobody's place: there is no version to go back to"
+            )));
+        };
+        let trial = self.swaps.trials.iter().position(|trial| trial.name == name);
+        let (predictions, workers) = match trial.map(|at| self.swaps.trials.remove(at)) {
+            Some(trial) => trial.end(),
+            None => {
+                let loaded = self.verified(name, &version).await?;
+                self.same_windows(&loaded.predictions)?;
+                (loaded.predictions.clone(), self.swaps.spawn(loaded)?)
+            }
+        };
+        let choice = choice(&version, &running, by);
+        self.write_down(name, &choice)?;
+        let _ended = self.exchange(predictions, workers).await?;
+        add(&self.swaps.meters.rollbacks, 1);
+        tracing::info!(
+            target: "audit", action = "roll back", model = name, version, previous = running, by,
+            "A model was taken back."
+        );
+        Ok(choice)
+    }
+
+    /// The one that predicts; refused where the configuration has decided.
+    fn version_of(&self, name: &str) -> Result<String, SwapError> {
+        let pinned = |prediction: &&Prediction| {
+            prediction.model.split_once('/').is_some_and(|(own, _)| own == name)
+        };
+        if let Some(prediction) = self.settings.prediction.iter().find(pinned) {
+            let (prediction, model) = (&prediction.name, &prediction.model);
+            return Err(SwapError::Conflict(format!(
+                "prediction `{prediction}` names `{model}` in the configuration; write \
+                 `model = \"{name}\"` there, and versions can be chosen here"
+            )));
+        }
+        let user = self.users(name).next();
+        user.map(|user| user.model.version.clone()).ok_or_else(|| SwapError::Unknown(name.into()))
+    }
+
+    fn users(&self, name: &str) -> impl Iterator<Item = &LoadedPrediction> {
+        self.running.values().filter(move |loaded| loaded.model.name == name)
+    }
+
+    async fn verified(&self, name: &str, version: &str) -> Result<Loaded, SwapError> {
+        let (settings, name, version) =
+            (self.settings.clone(), name.to_owned(), version.to_owned());
+        let load = move || load_version(&settings, &name, &version);
+        let loaded = tokio::task::spawn_blocking(load)
+            .await
+            .map_err(|error| SwapError::Refused(format!("loading it failed: {error}")))?;
+        loaded.map_err(|errors| {
+            let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            SwapError::Refused(all.join("; "))
+        })
+    }
+
+    /// Windows that are half full for one model mean nothing to another that cuts them otherwise.
+    fn same_windows(&self, predictions: &[LoadedPrediction]) -> Result<(), SwapError> {
+        for new in predictions {
+            let Some(old) = self.running.get(&new.name) else { continue };
+            let same = old.plant_tags == new.plant_tags
+                && old.window.length == new.window.length
+                && old.window.hop == new.window.hop
+                && old.window.lateness == new.window.lateness;
+            if !same {
+                let (model, prediction) = (&new.model, &new.name);
+                return Err(SwapError::Conflict(format!(
+                    "{} {} looks at other tags or windows than {}: it can only be taken at a \
+                     start; write `model = \"{}/{}\"` in prediction `{prediction}` and restart",
+                    model.name, model.version, old.model.version, model.name, model.version
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_down(&self, name: &str, choice: &Choice) -> Result<(), SwapError> {
+        let mut active = Active::beside(&self.settings.store.path)?;
+        active.choose(name, choice.clone()).map_err(SwapError::Unwritten)
+    }
+
+    /// Between two frames; gives back the models that nobody asks any more.
+    async fn exchange(
+        &mut self,
+        predictions: Vec<LoadedPrediction>,
+        workers: Vec<ModelWorker>,
+    ) -> Result<Vec<ModelWorker>, SwapError> {
+        let (new_stats, new_services) = parts(&workers);
+        let settings = self.settings.clone();
+        let told = self.tell_watch(&settings, predictions.clone(), workers).await;
+        let retired = told.map_err(|_| SwapError::Stopping)?;
+        let (old_stats, old_services) = parts(&retired);
+        self.swaps.models.exchange(&old_stats, new_stats);
+        self.swaps.shelf.exchange(&old_services, new_services);
+        for loaded in predictions {
+            self.running.insert(loaded.name.clone(), loaded);
+        }
+        Ok(retired)
+    }
+}
+
+fn parts(workers: &[ModelWorker]) -> (Vec<Arc<ModelStats>>, Vec<Service>) {
+    let handles: Vec<_> = workers.iter().map(ModelWorker::handle).collect();
+    let stats = handles.iter().map(|handle| Arc::clone(handle.stats())).collect();
+    (stats, handles.iter().map(|handle| handle.service().clone()).collect())
+}
+
+fn choice(version: &str, previous: &str, by: &str) -> Choice {
+    let (version, by) = (version.to_owned(), by.to_owned());
+    Choice { version, previous: Some(previous.to_owned()), by, at: Timestamp::now() }
+}
