@@ -9,7 +9,7 @@ export ORT_DYLIB_PATH ?= $(CURDIR)/vendor/onnxruntime/lib/libonnxruntime.so
 
 CARGO_RELEASE := cargo build --release --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-SCRIPTS := tools/fetch-runtime.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
+SCRIPTS := tools/fetch-runtime.sh tools/gpu-check.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
 # With the network: make lint DENY="advisories bans licenses sources"
 DENY ?= bans licenses sources
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
@@ -117,10 +117,15 @@ models: .venv-train runtime ## Train the models again (DATA=folder of the data, 
 	.venv-train/bin/python models/machine-failure/train.py $(DATA)/ai4i2020/ai4i2020.csv
 	.venv-train/bin/python models/process-anomaly/train.py $(DATA)/tep
 	.venv-train/bin/python models/gearbox-vibration/train.py $(DATA)/gearbox_spectraquest
+	.venv-train/bin/python models/turbofan-rul/train.py $(DATA)/cmapss
 
 .PHONY: bench
 bench: runtime build ## Measure; one JSON line a figure (needs mosquitto)
 	@cargo bench --locked --bench pipeline
+
+.PHONY: gpu-check
+gpu-check: ## Time the shipped models on a GPU against the CPU (DEVICE, BATCH; docs/gpu.md)
+	@ANDON_BIN=$(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) DEVICE=$(or $(DEVICE),cuda) BATCH=$(or $(BATCH),1,16,64) tools/gpu-check.sh
 
 .PHONY: clean
 clean: ## Remove what was built and fetched

@@ -238,6 +238,10 @@ fn every_alert_message_is_valid_and_stands_where_asyncapi_says() {
     let published = Cause::ALL.iter().filter(|cause| **cause != Cause::Suppressed);
     let expected = published.map(|cause| format!("io.andon.alert.{}.v1", cause.as_str())).collect();
     assert_eq!(kinds, expected);
+    let doc = docs("asyncapi.json");
+    let told = doc["operations"]["publishAlertEvent"]["summary"].as_str().unwrap();
+    let named = told.split([' ', ',']).filter(|word| word.starts_with("io.andon.alert."));
+    assert_eq!(named.map(str::to_owned).collect::<std::collections::BTreeSet<_>>(), kinds);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::process::Command;
 use andon::settings::Settings;
 use andon::{config, model};
 
-const NAMES: [&str; 4] =
-    ["gearbox-vibration", "machine-failure", "process-anomaly", "spindle-anomaly"];
+const NAMES: [&str; 5] =
+    ["gearbox-vibration", "machine-failure", "process-anomaly", "spindle-anomaly", "turbofan-rul"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -66,6 +66,34 @@ def boosted_trees_node(model, base, features, logit):
     )
 
 
+def histogram_trees_node(model, features, answer):
+    """A fitted HistGradientBoostingRegressor (no categories, nothing missing) as one TreeEnsembleRegressor."""
+    nodes = {k: [] for k in ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids")}
+    leaves = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
+    for number, (predictor,) in enumerate(model._predictors):
+        for i, one in enumerate(predictor.nodes):
+            leaf = bool(one["is_leaf"])
+            nodes["treeids"].append(number)
+            nodes["nodeids"].append(i)
+            nodes["modes"].append("LEAF" if leaf else "BRANCH_LEQ")
+            nodes["featureids"].append(0 if leaf else int(one["feature_idx"]))
+            nodes["values"].append(0.0 if leaf else float(float32_at_most(one["num_threshold"])))
+            nodes["truenodeids"].append(0 if leaf else int(one["left"]))
+            nodes["falsenodeids"].append(0 if leaf else int(one["right"]))
+            if leaf:
+                leaves["treeids"].append(number)
+                leaves["nodeids"].append(i)
+                leaves["ids"].append(0)
+                leaves["weights"].append(float(one["value"]))
+    return helper.make_node(
+        "TreeEnsembleRegressor", [features], [answer], domain="ai.onnx.ml",
+        n_targets=1, aggregate_function="SUM", post_transform="NONE",
+        base_values=[float(np.ravel(model._baseline_prediction)[0])],
+        **{f"nodes_{k}": v for k, v in nodes.items()},
+        **{f"target_{k}": v for k, v in leaves.items()},
+    )
+
+
 def session(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
