@@ -8,6 +8,7 @@ mod alerts;
 mod asset;
 mod health;
 mod history;
+mod models;
 mod overview;
 mod words;
 
@@ -38,6 +39,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/", get(overview))
         .route("/assets/{asset}", get(asset))
         .route("/history", get(history))
+        .route("/models", get(models))
         .route("/health", get(health))
         .route("/board.css", get(move || async move { (style, STYLE) }))
         .route("/board.js", get(move || async move { (script, SCRIPT) }))
@@ -91,6 +93,11 @@ async fn history(State(desk): State<Desk>, reader: Reader) -> Result<Response, P
     Ok(page(&desk, &reader, Page { here: "/history", title: reader.words.history, body }))
 }
 
+async fn models(State(desk): State<Desk>, reader: Reader) -> Response {
+    let body = models::render(&desk, reader.words);
+    page(&desk, &reader, Page { here: "/models", title: reader.words.models, body })
+}
+
 async fn health(State(desk): State<Desk>, reader: Reader) -> Response {
     let body = health::render(&desk, reader.words, Timestamp::now());
     page(&desk, &reader, Page { here: "/health", title: reader.words.health, body })
@@ -110,7 +117,12 @@ fn page(desk: &Desk, reader: &Reader, page: Page<'_>) -> Response {
     if *body_only {
         return body.into_response();
     }
-    let menu = [("/", words.overview), ("/history", words.history), ("/health", words.health)];
+    let menu = [
+        ("/", words.overview),
+        ("/history", words.history),
+        ("/models", words.models),
+        ("/health", words.health),
+    ];
     html! {
         (DOCTYPE)
         html lang=(words.lang) {

@@ -17,6 +17,8 @@ use crate::settings::RuntimeSettings;
 pub(super) enum Command {
     /// Every model and version: what predicts, what is loaded, what is offered.
     List(Daemon),
+    /// How the models do, and whether their data still look like those of the training.
+    Health(super::health::Health),
     /// Verify a package: hash, card against graph, golden pair.
     Check(Package),
     /// Verify a package and copy it into the repository. Nothing that runs is touched.
@@ -35,6 +37,7 @@ pub(super) struct Package {
 pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(daemon) => list(daemon),
+        Command::Health(health) => super::health::main(health),
         Command::Check(package) => {
             let (_, service, _) = package.verify()?;
             println!("{}", said(&service, "is good"));

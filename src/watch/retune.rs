@@ -41,7 +41,8 @@ impl Watch {
         }
         let rules: Vec<(PredictionId, Rule)> =
             rules.into_iter().map(|rule| (self.id_of(&rule.name), rule)).collect();
-        let specs = specs(&self.predictions, &rules);
+        let mut specs = specs(&self.predictions, &rules);
+        specs.extend(self.drift_specs());
         self.live.retune(judges(&self.predictions, &rules), &tags);
         let old = std::mem::replace(&mut self.rules, RuleBook::new(rules));
         self.introduce_again(old, now);
