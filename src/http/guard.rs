@@ -37,8 +37,14 @@ impl Guard {
         Ok(Self { hosts: settings.hosts.clone(), token, loopback })
     }
 
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
-        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    /// `authority` is the host that HTTP/2 names in place of the header.
+    fn check(
+        &self,
+        method: &Method,
+        authority: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<(), Denied> {
+        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or(authority);
         let host = host.ok_or(Denied::Host(String::new()))?;
         if !self.knows(host) {
             return Err(Denied::Host(host.to_owned()));
@@ -134,7 +140,8 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match guard.check(request.method(), request.headers()) {
+    let authority = request.uri().authority().map(Authority::as_str);
+    let mut response = match guard.check(request.method(), authority, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(denied) => denied.into_response(),
     };
@@ -170,7 +177,7 @@ mod tests {
         method: &Method,
         pairs: &[(&'static str, &'static str)],
     ) -> Result<(), Denied> {
-        guard.check(method, &headers(pairs))
+        guard.check(method, None, &headers(pairs))
     }
 
     #[test]
@@ -180,6 +187,7 @@ mod tests {
             assert_eq!(
                 guard.check(
                     &Method::GET,
+                    None,
                     &HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).unwrap(),)])
                 ),
                 Ok(()),
@@ -190,12 +198,16 @@ mod tests {
             assert_eq!(
                 guard.check(
                     &Method::GET,
+                    None,
                     &HeaderMap::from_iter([(header::HOST, HeaderValue::from_str(host).unwrap(),)])
                 ),
                 Err(Denied::Host(host.into()))
             );
         }
         assert_eq!(check(&guard, &Method::GET, &[]), Err(Denied::Host(String::new())));
+        let http2 = |name| guard.check(&Method::POST, Some(name), &HeaderMap::new());
+        assert_eq!(http2("localhost:9187"), Ok(()), "HTTP/2 names the host outside the headers");
+        assert_eq!(http2("evil.example"), Err(Denied::Host("evil.example".into())));
     }
 
     #[test]

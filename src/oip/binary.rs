@@ -80,7 +80,7 @@ fn texts(name: &str, count: usize, bytes: &[u8]) -> Result<Vec<String>, Invalid>
     Ok(texts)
 }
 
-fn text_of(name: &str, at: usize, bytes: &[u8]) -> Result<String, Invalid> {
+pub(super) fn text_of(name: &str, at: usize, bytes: &[u8]) -> Result<String, Invalid> {
     String::from_utf8(bytes.to_vec()).map_err(|_| {
         Invalid(format!("input `{name}`: element {at} is not UTF-8, which models' strings are"))
     })

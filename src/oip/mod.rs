@@ -6,6 +6,7 @@
 
 mod binary;
 mod cells;
+pub mod grpc;
 mod request;
 mod response;
 mod signature;

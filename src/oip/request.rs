@@ -70,13 +70,7 @@ pub fn parse(body: &[u8], header: Option<usize>) -> Result<Request, Invalid> {
     no_sequence(&raw.parameters)?;
     let binary_output =
         flag(&raw.parameters, "binary_data_output", "the request")?.unwrap_or(false);
-    let timeout = raw.parameters.get("timeout").map(|value| {
-        let micros = value.as_u64().filter(|micros| *micros > 0);
-        micros.map(Duration::from_micros).ok_or_else(|| {
-            Invalid(format!("parameter `timeout` is {value}; write microseconds from 1"))
-        })
-    });
-    let timeout = timeout.transpose()?;
+    let timeout = timeout(&raw.parameters)?;
     let inputs = raw
         .inputs
         .into_iter()
@@ -104,15 +98,7 @@ impl RawInput {
         let Self { name, shape, datatype, parameters, data } = self;
         refuse(&parameters, &name, "shared_memory_region")?;
         let kind = DataType::parse(&datatype, &name)?;
-        let wrong = || Invalid(format!("input `{name}`: shape {shape:?} cannot be"));
-        let dims = shape
-            .iter()
-            .map(|dim| usize::try_from(*dim).map_err(|_| wrong()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let count = dims
-            .iter()
-            .try_fold(1_usize, |product, dim| product.checked_mul(*dim))
-            .ok_or_else(wrong)?;
+        let (dims, count) = dims(&name, &shape)?;
         let size = parameters.get("binary_data_size");
         let data = match (data, size) {
             (Some(_), Some(_)) => {
@@ -142,6 +128,30 @@ impl RawInput {
     }
 }
 
+/// The dimensions, and how many elements they make.
+pub(super) fn dims(name: &str, shape: &[i64]) -> Result<(Vec<usize>, usize), Invalid> {
+    let wrong = || Invalid(format!("input `{name}`: shape {shape:?} cannot be"));
+    let dims = shape
+        .iter()
+        .map(|dim| usize::try_from(*dim).map_err(|_| wrong()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let count = dims
+        .iter()
+        .try_fold(1_usize, |product, dim| product.checked_mul(*dim))
+        .ok_or_else(wrong)?;
+    Ok((dims, count))
+}
+
+pub(super) fn timeout(parameters: &Map<String, Value>) -> Result<Option<Duration>, Invalid> {
+    let timeout = parameters.get("timeout").map(|value| {
+        let micros = value.as_u64().filter(|micros| *micros > 0);
+        micros.map(Duration::from_micros).ok_or_else(|| {
+            Invalid(format!("parameter `timeout` is {value}; write microseconds from 1"))
+        })
+    });
+    timeout.transpose()
+}
+
 fn flag(parameters: &Map<String, Value>, key: &str, of: &str) -> Result<Option<bool>, Invalid> {
     let value = parameters.get(key);
     value
@@ -153,14 +163,14 @@ fn flag(parameters: &Map<String, Value>, key: &str, of: &str) -> Result<Option<b
         .transpose()
 }
 
-fn refuse(parameters: &Map<String, Value>, of: &str, key: &str) -> Result<(), Invalid> {
+pub(super) fn refuse(parameters: &Map<String, Value>, of: &str, key: &str) -> Result<(), Invalid> {
     if parameters.contains_key(key) {
         return Invalid::new(format!("`{of}`: parameter `{key}` is not served here"));
     }
     Ok(())
 }
 
-fn no_sequence(parameters: &Map<String, Value>) -> Result<(), Invalid> {
+pub(super) fn no_sequence(parameters: &Map<String, Value>) -> Result<(), Invalid> {
     match parameters.get("sequence_id") {
         Some(id) if id.as_u64() != Some(0) && id.as_str() != Some("") => {
             Invalid::new("the model keeps no state: leave `sequence_id` out")

@@ -1,4 +1,4 @@
-//! The routes of `/v2`.
+//! The routes of `/v2`, and with them those of gRPC.
 
 use std::sync::Arc;
 
@@ -13,21 +13,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Coding, HEADER_LENGTH, header_length, too_large};
+use super::counter::{Counter, apart};
 use super::refusal::Refusal;
 use super::shelf::Shelf;
-use super::tell;
-use crate::model::{Call, Service};
+use super::{grpc, tell};
+use crate::model::Service;
 use crate::oip::{self, Request};
 use crate::telemetry::Overview;
 
 /// Bodies up to here are read where they arrive; longer ones would hold up the main loop.
 const SMALL: usize = 64 * 1024;
-
-#[derive(Clone)]
-struct Counter {
-    shelf: Arc<Shelf>,
-    overview: Overview,
-}
 
 type Answer = Result<Response, Refusal>;
 
@@ -38,15 +33,14 @@ struct Named {
     version: Option<String>,
 }
 
-impl Counter {
-    fn find(&self, named: &Named) -> Result<Service, Refusal> {
-        self.shelf.find(&named.model, named.version.as_deref())
-    }
+fn find(counter: &Counter, named: &Named) -> Result<Service, Refusal> {
+    counter.shelf.find(&named.model, named.version.as_deref())
 }
 
 /// The protocol for the models on `shelf`.
 pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
-    let limit = limit(&shelf);
+    let counter = Counter { shelf, overview };
+    let limit = counter.limit();
     let both =
         |routes: Router<Counter>, tail: &str, handler: axum::routing::MethodRouter<Counter>| {
             routes
@@ -71,11 +65,8 @@ pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
         .route("/v2/{*rest}", axum::routing::any(nowhere))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(limit))
-        .with_state(Counter { shelf, overview })
-}
-
-fn limit(shelf: &Shelf) -> usize {
-    usize::try_from(shelf.settings.body.as_u64()).unwrap_or(usize::MAX)
+        .merge(grpc::router())
+        .with_state(counter)
 }
 
 async fn nowhere() -> Refusal {
@@ -97,7 +88,7 @@ async fn ready(State(counter): State<Counter>) -> Answer {
 }
 
 async fn model_ready(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
-    match counter.find(&named) {
+    match find(&counter, &named) {
         Ok(service) if !service.is_closed() => Ok(StatusCode::OK.into_response()),
         Ok(_) => Err(Refusal::invalid("the model has stopped")),
         Err(refusal) => Err(Refusal::invalid(refusal.message)),
@@ -105,17 +96,17 @@ async fn model_ready(State(counter): State<Counter>, Path(named): Path<Named>) -
 }
 
 async fn metadata(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
-    let service = counter.find(&named)?;
+    let service = find(&counter, &named)?;
     let versions = counter.shelf.versions(&named.model);
     Ok(Json(tell::metadata(&service, &versions)).into_response())
 }
 
 async fn config(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
-    Ok(Json(tell::config(&counter.find(&named)?)).into_response())
+    Ok(Json(tell::config(&find(&counter, &named)?)).into_response())
 }
 
 async fn statistics(State(counter): State<Counter>, Path(named): Path<Named>) -> Answer {
-    let told = tell::statistics(&counter.find(&named)?);
+    let told = tell::statistics(&find(&counter, &named)?);
     Ok(Json(json!({ "model_stats": [told] })).into_response())
 }
 
@@ -133,9 +124,8 @@ async fn index(State(counter): State<Counter>, body: Result<Bytes, BytesRejectio
         }
         json!({ "name": name, "version": version, "state": "UNAVAILABLE", "reason": "unloaded" })
     };
-    let on_disk = apart(move || counter.shelf.index()).await?;
-    let kept = on_disk.into_iter().filter(|(_, _, loaded)| *loaded || !only_ready);
-    Ok(Json(kept.map(row).collect::<Vec<_>>()).into_response())
+    let rows = counter.index(only_ready).await?;
+    Ok(Json(rows.into_iter().map(row).collect::<Vec<_>>()).into_response())
 }
 
 async fn load(
@@ -145,11 +135,9 @@ async fn load(
 ) -> Answer {
     let asked = asked(&counter, body)?;
     if asked.get("parameters").and_then(Value::as_object).is_some_and(|given| !given.is_empty()) {
-        return Err(Refusal::invalid(
-            "a model is loaded as its card says: parameters (`config`, `file:…`) are not served",
-        ));
+        return Err(Refusal::invalid(tell::NO_PARAMETERS));
     }
-    apart(move || counter.shelf.load(&named.model)).await??;
+    counter.load(named.model).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -169,9 +157,9 @@ async fn infer(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    let service = counter.find(&named)?;
+    let service = find(&counter, &named)?;
     let body = whole(&counter, body)?;
-    let limit = limit(&counter.shelf);
+    let limit = counter.limit();
     let (coding, header) = (Coding::of_request(&headers)?, header_length(&headers)?);
     let small = body.len() <= SMALL && coding == Coding::Identity;
     let read = move || -> Result<Request, Refusal> {
@@ -181,26 +169,16 @@ async fn infer(
         }
     };
     let mut request = if small { read() } else { apart(read).await? }?;
-    let settings = &counter.shelf.settings;
-    let patience =
-        request.timeout.map_or(settings.deadline, |timeout| timeout.min(settings.deadline));
-    let call = Call {
-        inputs: std::mem::take(&mut request.inputs),
-        outputs: request.outputs.iter().map(|output| output.name.clone()).collect(),
-        patience,
-        most_waiting: settings.waiting,
-    };
-    let outputs = service.call(call).await?;
+    let outputs = counter.ask(&service, &mut request).await?;
     let packing = Coding::of_response(&headers);
     let elements: usize = outputs.iter().map(|output| output.data.len()).sum();
     let small = elements <= SMALL / 8 && packing == Coding::Identity;
     let write = move || {
         let identity = &service.identity;
         let body = oip::encode(&request, &identity.name, &identity.version, &outputs)?;
-        let packed = packing.pack(body.bytes).map_err(|error| Refusal {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: format!("the answer cannot be packed: {error}"),
-        })?;
+        let packed = packing
+            .pack(body.bytes)
+            .map_err(|error| Refusal::broken(format!("the answer cannot be packed: {error}")))?;
         Ok::<_, Refusal>((packed, body.header))
     };
     let (bytes, header) = if small { write() } else { apart(write).await? }?;
@@ -219,7 +197,7 @@ async fn infer(
 
 fn whole(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(limit(&counter.shelf)),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(counter.limit()),
         _ => Refusal::invalid(rejection.body_text()),
     })
 }
@@ -232,12 +210,4 @@ fn asked(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Value
     }
     serde_json::from_slice(&body)
         .map_err(|error| Refusal::invalid(format!("the request's JSON cannot be read: {error}")))
-}
-
-/// On a thread of its own: the main loop must not wait for it.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Refusal {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: "the request could not be worked on".into(),
-    })
 }

@@ -8,16 +8,24 @@ use serde_json::{Value, json};
 use crate::model::{Service, Tally};
 use crate::oip::{DataType, TensorSpec};
 
-const PLATFORM: &str = "onnxruntime_onnx";
+pub(super) const NAME: &str = "andon";
+pub(super) const PLATFORM: &str = "onnxruntime_onnx";
+pub(super) const EXTENSIONS: [&str; 6] = [
+    "binary_tensor_data",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "statistics",
+];
+pub(super) const NO_PARAMETERS: &str =
+    "a model is loaded as its card says: parameters (`config`, `file:…`) are not served";
 
 pub(super) fn server() -> Value {
     json!({
-        "name": "andon",
+        "name": NAME,
         "version": env!("CARGO_PKG_VERSION"),
-        "extensions": [
-            "binary_tensor_data", "model_configuration", "model_repository",
-            "model_repository(unload_dependents)", "parameters", "statistics",
-        ],
+        "extensions": EXTENSIONS,
     })
 }
 
