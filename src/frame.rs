@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::series::{Cells, fill_cells, is_measured, row_times};
 pub use self::spec::{
-    FeatureInput, FrameSpec, InputSettings, Layout, Normalise, Order, SpecError, TagInput,
+    Bins, FeatureInput, FrameSpec, InputSettings, Layout, Normalise, Order, SpecError, TagInput,
     Threshold, complete,
 };
 use crate::asset::AssetId;

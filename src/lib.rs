@@ -19,6 +19,7 @@ pub mod alert;
 pub mod backoff;
 pub mod clock;
 pub mod decode;
+pub mod drift;
 pub mod evaluate;
 pub mod explain;
 pub mod feature;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::alert::{AlertRecord, AlertState, Transition};
 use crate::asset::{AssetId, NamePattern};
+use crate::drift::{Subject, Watcher};
 use crate::model::LoadedPrediction;
 use crate::sample::{Quality, Sample};
 use crate::settings::{Direction, Rule, RuleKind, Settings, TagSettings};
@@ -59,6 +60,7 @@ pub struct Live {
     scores: Mutex<BTreeMap<(AssetId, PredictionId), Score>>,
     alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
     moves: watch::Sender<u64>,
+    drift: Arc<Mutex<Watcher>>,
 }
 
 impl Live {
@@ -71,6 +73,7 @@ impl Live {
             scores: Mutex::default(),
             alerts: Mutex::default(),
             moves: watch::Sender::new(0),
+            drift: Arc::new(Mutex::new(Watcher::new(settings.drift.clone(), Vec::new()))),
         }
     }
 
@@ -79,6 +82,21 @@ impl Live {
         lock(&self.scores).retain(|(_, id), _| judges.iter().any(|judge| judge.id == *id));
         *lock(&self.judges) = judges.into();
         *lock(&self.tags) = patterns(tags);
+    }
+
+    /// How far the data are from those of the training.
+    pub fn drift(&self) -> MutexGuard<'_, Watcher> {
+        lock(&self.drift)
+    }
+
+    /// The same, for whoever only reads the figures.
+    pub fn drift_figures(&self) -> Arc<Mutex<Watcher>> {
+        Arc::clone(&self.drift)
+    }
+
+    pub(crate) fn watch_drift(&self, subjects: Vec<Subject>) {
+        let mut drift = lock(&self.drift);
+        *drift = Watcher::new(drift.settings().clone(), subjects);
     }
 
     /// All predictions and rules.
@@ -103,6 +121,9 @@ impl Live {
     }
 
     pub fn judged(&self, verdict: &Verdict) {
+        if verdict.model.is_some() {
+            lock(&self.drift).score(verdict.prediction, verdict.asset, verdict.score);
+        }
         let score =
             Score { at: verdict.evidence.end, score: verdict.score, label: verdict.label.clone() };
         lock(&self.scores).insert((verdict.asset, verdict.prediction), score);

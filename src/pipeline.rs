@@ -114,6 +114,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         meters: Arc::clone(&meters),
         sources: roster,
         models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
+        drift: live.drift_figures(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
         certificates: Arc::new(Certificates::of(&settings)),

@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry as Exposition;
 use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
 use crate::certificates::Certificates;
+use crate::drift::{FeatureFigures, Watcher};
 use crate::health::{PollError, Polling, Roster, SourceHealth, Spread};
 use crate::ledger::Ledger;
 use crate::model::{ModelSnapshot, Models};
@@ -120,6 +121,7 @@ pub struct Overview {
     pub config: Arc<Report>,
     pub sources: Roster,
     pub models: Models,
+    pub drift: Arc<Mutex<Watcher>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,
@@ -180,6 +182,7 @@ impl Collector for Overview {
         self.encode_work(&mut page)?;
         self.encode_sources(&mut page)?;
         self.encode_models(&mut page)?;
+        self.encode_drift(&mut page)?;
         self.encode_store(&mut page)
     }
 }
@@ -341,6 +344,31 @@ impl Overview {
             "model",
             each(|s| s.queued as u64),
         )
+    }
+
+    /// Of each tag the asset where it is worst: the series are as many as the cards have tags.
+    fn encode_drift(&self, page: &mut Page<'_>) -> fmt::Result {
+        type Figure = fn(&FeatureFigures) -> Option<f64>;
+        let predictions = self.drift.lock().expect(UNPOISONED).figures();
+        let families: [(&str, &str, Figure); 4] = [
+            ("andon_model_feature_missing", "Share of frames without it", |f| Some(f.missing)),
+            ("andon_model_feature_outside", "Share outside the training range", |f| f.outside),
+            ("andon_model_feature_psi", "Population stability index", |f| f.psi),
+            ("andon_model_feature_ks", "Kolmogorov-Smirnov statistic", |f| f.ks),
+        ];
+        for (name, help, figure) in families {
+            let mut worst: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+            for prediction in &predictions {
+                let features = prediction.assets.iter().flat_map(|asset| &asset.figures.features);
+                for (feature, value) in features.filter_map(|f| Some((f, figure(f)?))) {
+                    let key = (prediction.name.as_str(), feature.tag.as_str());
+                    let most = worst.entry(key).or_insert(value);
+                    *most = most.max(value);
+                }
+            }
+            page.features(name, help, worst.into_iter())?;
+        }
+        Ok(())
     }
 
     fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -515,6 +543,24 @@ impl Page<'_> {
                 &buckets,
                 None,
             )?;
+        }
+        Ok(())
+    }
+
+    fn features<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = ((&'v str, &'v str), f64)>,
+    ) -> fmt::Result {
+        let mut values = values.peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for ((prediction, feature), value) in values {
+            let labels = [("prediction", prediction), ("feature", feature)];
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

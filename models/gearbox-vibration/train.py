@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tools"))
+import bins  # noqa: E402
 import modelkit  # noqa: E402
 
 OUT = HERE / "1.0.0"
@@ -142,18 +143,18 @@ def main(folder):
     result = {"unseen_load": unseen, "shipped_on_its_training_rows": figures(model, recordings),
               "onnx_against_numpy_max_difference": difference, "sha256": modelkit.sha256(path)}
     modelkit.write_json(HERE / "figures.json", result)
-    write_card(result, model)
+    write_card(result, model, np.concatenate(list(recordings.values())))
     print((HERE / "figures.json").read_text())
 
 
-def write_card(result, model):
+def write_card(result, model, rows):
     modelkit.write_card(OUT / "model.toml", ["Written by ../train.py. What the figures mean: README.md."], {
         "name": "gearbox-vibration", "version": "1.0.0", "sha256": result["sha256"], "task": "classification",
         "licence": "MIT OR Apache-2.0; trained on the SpectraQuest gearbox data (CC BY-SA)",
         "description": "Has the gearbox a broken tooth? From 256 rows of four vibration channels, 30 Hz drive speed.",
         "input": {"tensor": "input", "layout": "series", "order": "channels_first", "normalise": "standard",
                   "tag": [{"name": t, "mean": float(model.mean[i]), "std": float(model.std[i]),
-                           "min": float(model.low[i]), "max": float(model.high[i])} for i, t in enumerate(TAGS)]},
+                           "min": float(model.low[i]), "max": float(model.high[i]), **bins.bins(rows[:, i])} for i, t in enumerate(TAGS)]},
         "window": {"length": ROWS, "hop": ROWS, "fill": "last", "coverage": 0.95},
         "output": {"tensor": "probability", "kind": "probability", "labels": ["healthy", "broken tooth"],
                    "positive": "broken tooth"},

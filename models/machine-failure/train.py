@@ -25,6 +25,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tools"))
+import bins  # noqa: E402
 import modelkit  # noqa: E402
 
 SEED = 42
@@ -177,7 +178,7 @@ def write_card(result, x):
         unit = {"unit": UNITS[i]} if UNITS[i] else {}
         column = x[:, i].astype(np.float64)
         figures = {"mean": column.mean(), "std": column.std(), "min": column.min(), "max": column.max()}
-        return {"name": TAGS[i], **unit, **{k: round(float(v), 4) for k, v in figures.items()}}
+        return {"name": TAGS[i], **unit, **{k: round(float(v), 4) for k, v in figures.items()}, **bins.bins(column)}
 
     test, cv = result["test"], result["five_fold_mean_sd"]
     modelkit.write_card(OUT / "model.toml", ["Written by ../train.py. What the figures mean: README.md."], {

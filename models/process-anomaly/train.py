@@ -25,6 +25,7 @@ from onnx import helper
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tools"))
+import bins  # noqa: E402
 import modelkit  # noqa: E402
 
 OUT = HERE / "1.0.0"
@@ -147,7 +148,7 @@ def write_card(result, x, mean, std):
         "description": "Does the Tennessee Eastman process run as it normally does? T2 and Q of four rows; 1 is the limit.",
         "input": {"tensor": "input", "layout": "series", "order": "channels_first", "normalise": "standard",
                   "tag": [{"name": t, "mean": float(mean[i]), "std": float(std[i]), "min": float(x[:, i].min()),
-                           "max": float(x[:, i].max())} for i, t in enumerate(TAGS)]},
+                           "max": float(x[:, i].max()), **bins.bins(x[:, i])} for i, t in enumerate(TAGS)]},
         "window": {"length": ROWS, "hop": 1, "fill": "none", "coverage": 0.8},
         "output": {"tensor": "reconstruction", "kind": "reconstruction"},
         "decision": {"raise": 1.0, "clear": 0.8, "direction": "above", "n": 1, "m": 1, "severity": 700,

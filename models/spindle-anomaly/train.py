@@ -32,6 +32,7 @@ from sklearn.neural_network import MLPRegressor
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tools"))
+import bins  # noqa: E402
 import modelkit  # noqa: E402
 
 OUT = HERE / "1.0.0"
@@ -331,7 +332,8 @@ def write_card(result, scale, x):
         "input": {
             "tensor": "input", "layout": "series", "order": "channels_first", "normalise": "standard",
             "tag": [{"name": t, "unit": UNITS[i], "mean": round(float(scale.mean[i]), 5),
-                     "std": round(float(scale.std[i]), 5), "min": float(x[:, i].min()), "max": float(x[:, i].max())}
+                     "std": round(float(scale.std[i]), 5), "min": float(x[:, i].min()), "max": float(x[:, i].max()),
+                     **bins.bins(x[:, i])}
                     for i, t in enumerate(TAGS)],
         },
         "window": {

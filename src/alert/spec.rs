@@ -19,7 +19,12 @@ pub struct AlertSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlertKind {
     Prediction,
-    Rule { when: RuleKind, tag: String },
+    Rule {
+        when: RuleKind,
+        tag: String,
+    },
+    /// The data no longer look like those of the training; the label says which.
+    Drift,
 }
 
 impl AlertSpec {

@@ -63,7 +63,9 @@ impl Fields<'_> {
     fn tag(&self) -> Option<&str> {
         match self.kind {
             AlertKind::Rule { tag, .. } => Some(tag),
-            AlertKind::Prediction => self.contributions.first().map(|first| first.tag.as_str()),
+            AlertKind::Prediction | AlertKind::Drift => {
+                self.contributions.first().map(|first| first.tag.as_str())
+            }
         }
     }
 
@@ -80,6 +82,11 @@ impl Fields<'_> {
                     format!(", mostly because of {}{value}", first.tag)
                 });
                 format!("{asset}: {prediction} says {score}, limit {threshold}{reason}.")
+            }
+            AlertKind::Drift => {
+                let what = self.label.unwrap_or("its figures");
+                let about = prediction.strip_suffix("-drift").unwrap_or(prediction);
+                format!("{asset}: the data of {about} no longer look like its training: {what}.")
             }
             AlertKind::Rule { when, tag } => match when {
                 RuleKind::Above => format!("{asset}: {tag} is {score}, above {threshold}."),

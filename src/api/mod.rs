@@ -6,6 +6,7 @@
 mod alerts;
 mod assets;
 mod events;
+pub(crate) mod health;
 mod models;
 mod problem;
 mod samples;
@@ -87,6 +88,7 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(models::roll_back_model))
+        .routes(routes!(health::list_health))
         .routes(routes!(store::get_status))
         .routes(routes!(store::list_quarantine))
         .routes(routes!(store::list_dead_letters))

@@ -9,6 +9,7 @@ mod asset;
 mod config;
 mod health;
 mod history;
+mod models;
 mod overview;
 mod words;
 
@@ -39,6 +40,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/", get(overview))
         .route("/assets/{asset}", get(asset))
         .route("/history", get(history))
+        .route("/models", get(models))
         .route("/health", get(health))
         .route("/config", get(config))
         .route("/board.css", get(move || async move { (style, STYLE) }))
@@ -96,6 +98,11 @@ async fn history(State(desk): State<Desk>, reader: Reader) -> Result<Response, P
     Ok(page(&desk, &reader, Page { here: "/history", title: reader.words.history, body }))
 }
 
+async fn models(State(desk): State<Desk>, reader: Reader) -> Response {
+    let body = models::render(&desk, reader.words);
+    page(&desk, &reader, Page { here: "/models", title: reader.words.models, body })
+}
+
 async fn health(State(desk): State<Desk>, reader: Reader) -> Response {
     let body = health::render(&desk, reader.words, Timestamp::now());
     page(&desk, &reader, Page { here: "/health", title: reader.words.health, body })
@@ -123,6 +130,7 @@ fn page(desk: &Desk, reader: &Reader, page: Page<'_>) -> Response {
     let menu = [
         ("/", words.overview),
         ("/history", words.history),
+        ("/models", words.models),
         ("/health", words.health),
         ("/config", words.config),
     ];

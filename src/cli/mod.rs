@@ -13,6 +13,7 @@ mod demo;
 mod evaluate;
 mod explain;
 mod export;
+mod health;
 mod look;
 mod modbus;
 mod model;

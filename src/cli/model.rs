@@ -20,6 +20,8 @@ use crate::settings::RuntimeSettings;
 pub(super) enum Command {
     /// Every model and version: what predicts, what is loaded, what is offered.
     List(Daemon),
+    /// How the models do, and whether their data still look like those of the training.
+    Health(super::health::Health),
     /// Verify a package: hash, card against graph, golden pair.
     Check(Package),
     /// Verify a package and copy it into the repository. Nothing that runs is touched.
@@ -72,6 +74,7 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             let path = format!("/api/v1/models/{}/rollback", segment(model));
             swap(asked, &path, &json!({ "by": asked.by }), model)
         }
+        Command::Health(health) => super::health::main(health),
         Command::Check(package) => {
             let (_, service, _) = package.verify()?;
             println!("{}", said(&service, "is good"));

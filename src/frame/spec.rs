@@ -66,6 +66,31 @@ pub struct TagInput {
     pub std: Option<f64>,
     pub min: Option<f64>,
     pub max: Option<f64>,
+    pub bins: Option<Bins>,
+}
+
+/// How a tag's training data are spread: `edges` between the bins, `shares` of the values.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bins {
+    pub edges: Vec<f64>,
+    pub shares: Vec<f64>,
+}
+
+/// Bins that a tag may have.
+const MOST_BINS: usize = 64;
+
+impl Bins {
+    /// One more share than edges, edges that rise, shares that make up 1.
+    pub fn is_sound(&self) -> bool {
+        let Self { edges, shares } = self;
+        (1..MOST_BINS).contains(&edges.len())
+            && shares.len() == edges.len() + 1
+            && edges.iter().all(|edge| edge.is_finite())
+            && edges.windows(2).all(|pair| pair[0] < pair[1])
+            && shares.iter().all(|share| (0.0..=1.0).contains(share))
+            && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-3
+    }
 }
 
 /// One column of a `features` model, either a `statistic` of a `tag` or an `expression` `of` two.
@@ -261,6 +286,10 @@ fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
         } else if input.tag[..index].iter().any(|earlier| earlier.name == tag.name) {
             let message = format!("`{}` stands twice; each tag has one entry", tag.name);
             problems.add(format!("input.tag[{index}].name"), message);
+        }
+        if tag.bins.as_ref().is_some_and(|bins| !bins.is_sound()) {
+            let message = "expected rising edges, and one share more than edges, which make up 1";
+            problems.add(format!("input.tag[{index}].bins"), message);
         }
     }
     if input.layout != Layout::Series && input.order == Order::ChannelsFirst {

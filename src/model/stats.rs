@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::frame::Unfit;
 use crate::verdict::ModelIdentity;
 
+/// Sizes of latencies, four to each doubling from a microsecond on: the last is minutes.
+const LATENCIES: usize = 120;
+
 #[derive(Debug)]
 pub struct ModelStats {
     pub identity: Arc<ModelIdentity>,
@@ -24,6 +27,7 @@ pub struct ModelStats {
     last_nanos: AtomicU64,
     max_nanos: AtomicU64,
     sum_nanos: AtomicU64,
+    latencies: [AtomicU64; LATENCIES],
     healthy: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
@@ -77,6 +81,9 @@ pub struct ModelSnapshot {
     pub latency_last: Duration,
     pub latency_max: Duration,
     pub latency_sum: Duration,
+    /// Half of the batches since the start took no longer; at most a fifth too high.
+    pub latency_p50: Option<Duration>,
+    pub latency_p99: Option<Duration>,
     /// The last batch ran and gave believable answers.
     pub healthy: bool,
     pub last_error: Option<String>,
@@ -98,6 +105,7 @@ impl ModelStats {
             last_nanos: AtomicU64::new(0),
             max_nanos: AtomicU64::new(0),
             sum_nanos: AtomicU64::new(0),
+            latencies: std::array::from_fn(|_| AtomicU64::new(0)),
             healthy: AtomicBool::new(true),
             last_error: Mutex::new(None),
         }
@@ -128,6 +136,7 @@ impl ModelStats {
         self.last_nanos.store(nanos, Relaxed);
         self.max_nanos.fetch_max(nanos, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
+        self.latencies[size(took)].fetch_add(1, Relaxed);
     }
 
     pub(super) fn explained(&self) {
@@ -155,6 +164,17 @@ impl ModelStats {
         self.healthy.swap(healthy, Relaxed) != healthy
     }
 
+    fn quantile(&self, share: f64) -> Option<Duration> {
+        let counts = self.latencies.each_ref().map(|count| count.load(Relaxed));
+        let total: u64 = counts.iter().sum();
+        let mut seen = 0;
+        let at = counts.iter().position(|count| {
+            seen += count;
+            seen as f64 >= share * total as f64
+        })?;
+        (total > 0).then(|| Duration::from_secs_f64(1e-6 * f64::exp2((at + 1) as f64 / 4.0)))
+    }
+
     pub fn snapshot(&self) -> ModelSnapshot {
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Relaxed));
@@ -172,8 +192,40 @@ impl ModelStats {
             latency_last: nanos(&self.last_nanos),
             latency_max: nanos(&self.max_nanos),
             latency_sum: nanos(&self.sum_nanos),
+            latency_p50: self.quantile(0.5),
+            latency_p99: self.quantile(0.99),
             healthy: self.healthy.load(Relaxed),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the sizes")]
+#[expect(clippy::cast_sign_loss, reason = "clamped to the sizes")]
+fn size(took: Duration) -> usize {
+    let doublings = (took.as_secs_f64() * 1e6).max(1.0).log2();
+    ((doublings * 4.0) as usize).min(LATENCIES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_at_most_a_fifth_too_high() {
+        let identity = ModelIdentity {
+            name: "m".into(),
+            version: "1".into(),
+            sha256: String::new(),
+            device: "cpu".into(),
+        };
+        let stats = ModelStats::new(Arc::new(identity));
+        assert_eq!(stats.snapshot().latency_p50, None);
+        (1..=100).for_each(|millis| stats.ran(1, Duration::from_millis(millis)));
+        let snapshot = stats.snapshot();
+        for (quantile, millis) in [(snapshot.latency_p50, 50.0), (snapshot.latency_p99, 99.0)] {
+            let ratio = quantile.unwrap().as_secs_f64() * 1e3 / millis;
+            assert!((1.0..1.2).contains(&ratio), "{ratio}");
         }
     }
 }

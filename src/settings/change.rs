@@ -74,6 +74,7 @@ pub fn applicable(old: &Settings, new: &Settings) -> Settings {
         runtime: old.runtime.clone(),
         http: old.http.clone(),
         service: old.service.clone(),
+        drift: old.drift.clone(),
         limits: old.limits.clone(),
         log: old.log.clone(),
         publish: old.publish.clone(),

@@ -5,6 +5,7 @@
 
 mod alert;
 pub mod change;
+mod drift;
 mod modbus;
 mod mqtt;
 mod predict;
@@ -23,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
+pub use self::drift::DriftSettings;
 pub use self::modbus::{
     ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
 };
@@ -50,6 +52,7 @@ pub struct Settings {
     pub runtime: RuntimeSettings,
     pub http: HttpSettings,
     pub service: ServiceSettings,
+    pub drift: DriftSettings,
     pub limits: Limits,
     pub log: LogSettings,
 }

@@ -4,6 +4,7 @@
 //! the clock. It never waits for the disk or the network, except to hold back sources while
 //! the store's queue is full.
 
+mod drift;
 mod restore;
 mod retune;
 
@@ -140,10 +141,12 @@ impl Watch {
         }
         parts.live.retune(retune::judges(&predictions, &rules), &settings.tag);
         let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
-        Self {
+        parts.live.watch_drift(drift::subjects(&predictions));
+        let specs = retune::specs(&predictions, &rules);
+        let mut watch = Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             windower: Windower::new(windows),
-            book: AlertBook::new(&settings.site.name, retune::specs(&predictions, &rules)),
+            book: AlertBook::new(&settings.site.name, Vec::new()),
             rules: RuleBook::new(rules),
             ruled: Vec::new(),
             registry: parts.registry,
@@ -160,7 +163,10 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
-        }
+        };
+        let specs = specs.into_iter().chain(watch.drift_specs()).collect();
+        watch.book = AlertBook::new(&settings.site.name, specs);
+        watch
     }
 
     /// Runs until every source has gone and every frame has its verdict.
@@ -261,7 +267,10 @@ impl Watch {
             add(&self.meters.windows, 1);
             let bound = &self.predictions[usize::from(window.prediction.0)];
             match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
-                Ok(frame) => return Some(frame),
+                Ok(frame) => {
+                    self.look(&frame);
+                    return Some(frame);
+                }
                 Err(unfit) => bound.model.stats().unfit(&unfit),
             }
         }

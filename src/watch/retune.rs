@@ -37,17 +37,20 @@ impl Watch {
         for wanted in predictions {
             if let Some(bound) = self.predictions.iter_mut().find(|b| b.loaded.name == wanted.name)
             {
-                if let Some(worker) = workers.get(wanted.worker) {
-                    bound.model = worker.handle();
-                }
+                let swapped = workers.get(wanted.worker).map(ModelWorker::handle);
                 let loaded = &mut bound.loaded;
                 *loaded = LoadedPrediction { id: loaded.id, worker: loaded.worker, ..wanted };
+                if let Some(model) = swapped {
+                    bound.model = model;
+                    self.live.drift().replace(super::drift::subject(loaded));
+                }
                 self.windower.remember(loaded.id, super::history(loaded));
             }
         }
         let rules: Vec<(PredictionId, Rule)> =
             rules.into_iter().map(|rule| (self.id_of(&rule.name), rule)).collect();
-        let specs = specs(&self.predictions, &rules);
+        let mut specs = specs(&self.predictions, &rules);
+        specs.extend(self.drift_specs());
         self.live.retune(judges(&self.predictions, &rules), &tags);
         let old = std::mem::replace(&mut self.rules, RuleBook::new(rules));
         self.introduce_again(old, now);

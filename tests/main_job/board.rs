@@ -15,7 +15,7 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("an HTTP answer")
 }
 
-fn json(answer: &str) -> Value {
+pub(super) fn json(answer: &str) -> Value {
     let body = answer.split_once("\r\n\r\n").expect("a body").1;
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
@@ -186,6 +186,6 @@ async fn the_api_describes_itself() {
         assert!(paths.contains_key(path), "{path}");
     }
     assert!(paths.contains_key("/api/v1/models"));
-    assert_eq!(paths.len(), 14);
+    assert_eq!(paths.len(), 15);
     daemon.stop().await;
 }

@@ -1,6 +1,7 @@
 //! The main job, end to end: a real broker, a real database file, the daemon as `run` starts it.
 
 mod board;
+mod drift;
 mod plant;
 mod process;
 mod reload;

@@ -3,6 +3,7 @@
 mod alerts;
 mod brokers;
 mod charts;
+mod drift;
 mod household;
 mod modbus;
 mod names;
@@ -31,6 +32,7 @@ pub(super) fn validate(
     modbus::check(&mut check, settings);
     sources::check(&mut check, settings);
     predictions::check(&mut check, settings);
+    drift::check(&mut check, settings);
     alerts::check_rules(&mut check, settings);
     check.found
 }

@@ -1,0 +1,116 @@
+//! The models: how each prediction does, how its scores are spread, and whether its data still
+//! look like those of the training.
+
+use maud::{Markup, html};
+
+use super::words::Words;
+use super::{link, number};
+use crate::api::health::{AssetHealth, DriftState, ModelHealth, ScoreSpread};
+use crate::api::{self, Desk};
+
+const WIDTH: f64 = 600.0;
+const HEIGHT: f64 = 120.0;
+
+pub(super) fn render(desk: &Desk, words: &Words) -> Markup {
+    let models = api::health::model_health(desk);
+    html! {
+        h1 { (words.models) }
+        @if models.is_empty() { p.none { (words.no_models) } }
+        @for model in &models { (prediction(model, words)) }
+    }
+}
+
+/// Shape and word say what the colour says.
+const fn sign(state: DriftState) -> (&'static str, &'static str) {
+    match state {
+        DriftState::Unknown => ("silent", "◌"),
+        DriftState::Normal => ("normal", "●"),
+        DriftState::Near => ("acknowledged", "◆"),
+        DriftState::Drifted => ("alert", "▲"),
+    }
+}
+
+fn state(state: DriftState, words: &Words) -> Markup {
+    let (class, shape) = sign(state);
+    html! { span.state.(class) { span aria-hidden="true" { (shape) } " " (words.drift[state as usize]) } }
+}
+
+fn prediction(health: &ModelHealth, words: &Words) -> Markup {
+    let millis = |span: Option<f64>| span.map_or_else(|| "–".to_owned(), number);
+    html! {
+        h2 { (health.prediction) " – " (state(health.state, words)) }
+        table {
+            thead { tr {
+                th { (words.model) } th { (words.device) } th { "p50 ms" } th { "p99 ms" }
+                th { (words.inferences) } th { (words.waiting) } th { (words.shed) } th { (words.errors) }
+            } }
+            tbody { tr class=(if health.healthy { "good" } else { "bad" }) {
+                th scope="row" { (health.model) " " (health.version) }
+                td { (health.device) }
+                td { (millis(health.latency_p50_ms)) }
+                td { (millis(health.latency_p99_ms)) }
+                td { (health.inferences) }
+                td { (health.waiting) }
+                td { (health.shed) }
+                td {
+                    (health.errors)
+                    @if let (false, Some(error)) = (health.healthy, &health.last_error) { " – " (error) }
+                }
+            } }
+        }
+        @for found in &health.assets { (asset(found, health.raise, words)) }
+    }
+}
+
+fn asset(found: &AssetHealth, raise: Option<f64>, words: &Words) -> Markup {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let figure = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    html! {
+        h3 { a href=(link(&found.asset)) { (found.asset) } " – " (state(found.state, words)) }
+        div.health {
+            table {
+                thead { tr {
+                    th { (words.tag) } th { (words.drift_head) } th { (words.missing) }
+                    th { (words.outside) } th { "PSI" } th { "KS" }
+                } }
+                tbody {
+                    @for feature in &found.features {
+                        tr {
+                            th scope="row" { (feature.tag) }
+                            td { (state(feature.state, words)) }
+                            td { (percent(feature.missing)) }
+                            td { (feature.outside.map_or_else(|| "–".to_owned(), percent)) }
+                            td { (figure(feature.psi)) }
+                            td { (figure(feature.ks)) }
+                        }
+                    }
+                }
+            }
+            figure {
+                figcaption { strong { (words.score) } span { (found.frames) " " (words.frames) } }
+                (bars(&found.scores, raise, words))
+                small { span { (number(found.scores.from)) } span { (number(found.scores.to)) } }
+            }
+        }
+    }
+}
+
+fn bars(spread: &ScoreSpread, raise: Option<f64>, words: &Words) -> Markup {
+    let most = f64::from(spread.counts.iter().copied().max().unwrap_or(0).max(1));
+    let width = WIDTH / spread.counts.len().max(1) as f64;
+    let limit = raise.map(|raise| (raise - spread.from) / (spread.to - spread.from) * WIDTH);
+    html! {
+        svg role="img" aria-label=(words.score) viewBox={"0 0 " (WIDTH) " " (HEIGHT)} preserveAspectRatio="none" {
+            @for (at, count) in spread.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                @let height = (f64::from(*count) / most * HEIGHT).max(2.0);
+                rect.bar x=(format!("{:.1}", at as f64 * width)) y=(format!("{:.1}", HEIGHT - height))
+                    width=(format!("{:.1}", width - 2.0)) height=(format!("{height:.1}"))
+                    { title { (count) } }
+            }
+            @if let Some(x) = limit {
+                line.limit x1=(format!("{x:.1}")) x2=(format!("{x:.1}")) y1="0" y2=(HEIGHT)
+                    { title { (words.limit) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames to the drift statistics, and what those find to alerts of their own kind.
+
+use super::{Bound, Watch};
+use crate::alert::{AlertKind, AlertSpec};
+use crate::drift::{Finding, Subject};
+use crate::frame::Frame;
+use crate::model::LoadedPrediction;
+use crate::settings::{AlertPolicy, Direction, DriftSettings};
+use crate::time::Timestamp;
+use crate::verdict::{PredictionId, Verdict};
+
+/// The alert is over when every figure is back below this share of its limit.
+const CLEAR: f64 = 0.7;
+
+pub(super) fn subjects(predictions: &[Bound]) -> Vec<Subject> {
+    predictions.iter().map(|bound| subject(&bound.loaded)).collect()
+}
+
+pub(super) fn subject(loaded: &LoadedPrediction) -> Subject {
+    Subject::new(loaded.id, &loaded.name, &loaded.spec, loaded.policy.raise)
+}
+
+impl Watch {
+    /// What the book must know to raise drift alerts.
+    pub(super) fn drift_specs(&mut self) -> Vec<AlertSpec> {
+        let settings = self.live.drift().settings().clone();
+        if !(settings.enabled && settings.alerts) {
+            return Vec::new();
+        }
+        let names: Vec<String> = self
+            .predictions
+            .iter()
+            .map(|bound| DriftSettings::alert_of(&bound.loaded.name))
+            .collect();
+        let spec = |name: String| AlertSpec {
+            id: self.id_of(&name),
+            name,
+            policy: policy(&settings),
+            kind: AlertKind::Drift,
+        };
+        names.into_iter().map(spec).collect()
+    }
+
+    /// Shows a frame to the statistics.
+    pub(super) fn look(&mut self, frame: &Frame) {
+        let Frame { prediction, asset, evidence, latest, .. } = frame;
+        let finding = self.live.drift().observe(*prediction, *asset, evidence, latest);
+        if let Some(finding) = finding {
+            self.drifted(frame, finding);
+        }
+    }
+
+    fn drifted(&mut self, frame: &Frame, finding: Finding) {
+        let loaded = &self.predictions[usize::from(frame.prediction.0)].loaded;
+        let (model, name) = (loaded.model.clone(), DriftSettings::alert_of(&loaded.name));
+        let Some(at) = self.names.iter().position(|known| **known == *name) else { return };
+        let verdict = Verdict {
+            prediction: PredictionId(u16::try_from(at).expect("ids are given by `id_of`")),
+            asset: frame.asset,
+            evidence: finding.evidence,
+            score: finding.score,
+            label: Some(finding.text.into()),
+            contributions: finding.contributions,
+            subject: None,
+            model: Some(model),
+            arrived: frame.arrived,
+        };
+        let asset = self.asset_name(frame.asset);
+        if let Some(transition) = self.book.apply(&verdict, &asset, Timestamp::now()) {
+            self.commit(&transition);
+        }
+    }
+}
+
+fn policy(settings: &DriftSettings) -> AlertPolicy {
+    AlertPolicy {
+        raise: Some(1.0),
+        clear: Some(CLEAR),
+        direction: Some(Direction::Above),
+        severity: Some(settings.severity),
+        ..AlertPolicy::default()
+    }
+}
