@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::config::{self, Diagnostic, Diagnostics, Source};
 use crate::http;
 use crate::modbus;
-use crate::model::{self, LoadError, Loaded};
+use crate::model::{self, LoadError, Loaded, LoadedPrediction};
 use crate::settings::{Settings, Tls};
 use crate::tls;
 
@@ -51,7 +51,10 @@ fn read_with(
     let mut models = None;
     if wants_models(&settings) {
         match model::load(&settings) {
-            Ok(loaded) => models = Some(loaded),
+            Ok(loaded) => {
+                found.extend(pictures(&loaded, &source));
+                models = Some(loaded);
+            }
             Err(errors) => found.extend(
                 errors
                     .iter()
@@ -63,6 +66,17 @@ fn read_with(
         None => Ok(Checked { settings, models, source, warnings }),
         Some(errors) => Err(errors.joined(warnings)),
     }
+}
+
+/// Predictions that would wait for ever: nothing brings pictures to a running daemon.
+fn pictures(loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
+    let wants = |prediction: &&LoadedPrediction| prediction.spec.image.is_some();
+    let unfed = |prediction: &LoadedPrediction| {
+        let message = "the model takes pictures, and no source of a running daemon brings any; \
+                       leave the prediction out, and use the model with `andon evaluate`";
+        source.error(&format!("prediction[{}].model", prediction.id.0), message.to_owned())
+    };
+    loaded.predictions.iter().filter(wants).map(unfed).collect()
 }
 
 /// Whether each Modbus device's registers can be read with requests that the protocol allows.

@@ -6,8 +6,13 @@ use std::process::Command;
 use andon::settings::Settings;
 use andon::{config, model};
 
-const NAMES: [&str; 4] =
-    ["gearbox-vibration", "machine-failure", "process-anomaly", "spindle-anomaly"];
+const NAMES: [&str; 5] = [
+    "gearbox-vibration",
+    "machine-failure",
+    "process-anomaly",
+    "spindle-anomaly",
+    "surface-defect",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
