@@ -2,12 +2,14 @@
 //!
 //! `docs/model-card.md` defines every number here; a data scientist must get the same ones.
 
+mod image;
 mod series;
 mod spec;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::image::{Colour, ImageInput, ImageOrder, Resize};
 use self::series::{Cells, fill_cells, is_measured, row_times};
 pub use self::spec::{
     Bins, FeatureInput, FrameSpec, InputSettings, Layout, Normalise, Order, SpecError, TagInput,
@@ -100,6 +102,8 @@ pub fn build(
             None
         }
         Layout::Features => features(spec, window, scratch, &mut values),
+        // Without tags there are no samples: `look` has refused the window.
+        Layout::Image => None,
     };
     let coverage = measured.map_or_else(
         || share(seen.tags, spec.tags.len()),

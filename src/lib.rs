@@ -25,6 +25,7 @@ pub mod explain;
 pub mod feature;
 pub mod frame;
 pub mod oip;
+pub mod picture;
 pub mod quality;
 pub mod window;
 

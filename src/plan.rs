@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::config::{self, Diagnostic, Diagnostics, Examined, Severity, Source};
 use crate::http;
 use crate::modbus;
-use crate::model::{self, LoadError, Loaded};
+use crate::model::{self, LoadError, Loaded, LoadedPrediction};
 use crate::settings::{Settings, Tls};
 use crate::tls;
 
@@ -66,6 +66,7 @@ fn read_with(
         match model::load(&sound) {
             Ok(loaded) => {
                 more.extend(fit::models(&settings, &loaded, &source));
+                more.extend(pictures(&settings, &loaded, &source));
                 models = Some(loaded);
             }
             Err(errors) => more.extend(
@@ -120,6 +121,18 @@ fn sound(settings: &Settings, errors: &[Diagnostic]) -> Settings {
             && !wrong("runtime.library")
     });
     sound
+}
+
+/// Predictions that would wait for ever: nothing brings pictures to a running daemon.
+fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
+    let unfed = |prediction: &LoadedPrediction| {
+        prediction.spec.image.as_ref()?;
+        let at = settings.prediction.iter().position(|known| known.name == prediction.name)?;
+        let message = "the model takes pictures, and no source of a running daemon brings any; \
+                       leave the prediction out, and use the model with `andon evaluate`";
+        Some(source.error(&format!("prediction[{at}].model"), message.to_owned()))
+    };
+    loaded.predictions.iter().filter_map(unfed).collect()
 }
 
 /// Whether each Modbus device's registers can be read with requests that the protocol allows.

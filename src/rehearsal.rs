@@ -9,13 +9,13 @@ use tokio::sync::mpsc;
 
 use crate::alert::{AlertBook, AlertSpec, Cause};
 use crate::asset::AssetId;
-use crate::frame::{self, Scratch, Unfit};
+use crate::frame::{self, Frame, Scratch, Unfit};
 use crate::model::{Loaded, LoadedPrediction, ModelWorker, Submitted};
 use crate::sample::Sample;
 use crate::settings::Extent;
 use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
-use crate::verdict::Verdict;
+use crate::verdict::{Evidence, Verdict};
 use crate::watch;
 use crate::window::{Admission, Windower};
 
@@ -113,6 +113,25 @@ impl Rehearsal {
         }
         self.ask();
         self.registry.intern_asset(asset)
+    }
+
+    /// One picture, made into what the model takes: a window of its own.
+    pub fn show(&mut self, asset: &str, time: Timestamp, values: Vec<f32>) -> AssetId {
+        let asset = self.registry.intern_asset(asset);
+        let submitted = self.worker.handle().submit_wait(Frame {
+            prediction: self.prediction.id,
+            asset,
+            evidence: Evidence { start: time, end: time, samples: 1, coverage: 1.0 },
+            values,
+            latest: Vec::new(),
+            arrived: ARRIVED,
+            spec: Arc::clone(&self.prediction.spec),
+        });
+        debug_assert_eq!(submitted, Submitted::Queued);
+        while let Ok(verdict) = self.verdicts.try_recv() {
+            judge(&mut self.book, &self.registry, &verdict, &mut self.told);
+        }
+        asset
     }
 
     /// Lets the last windows close and waits for the last answers; all of them in the order in

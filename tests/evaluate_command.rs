@@ -97,3 +97,97 @@ fn the_page_needs_nothing_else() {
         assert!(!page.contains(outside), "{outside}");
     }
 }
+
+fn grey_png(level: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, 8, 6);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[level; 48]).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+/// Runs the command on the test model `brightness`, over a folder of `files` with a list of labels.
+fn evaluate_pictures(files: &[(&str, Vec<u8>)], list: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let labels = folder.path().join("labels.csv");
+    std::fs::write(&labels, list).unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/brightness");
+    Command::new(env!("CARGO_BIN_EXE_andon"))
+        .args(["evaluate", "--json", "--model"])
+        .arg(models)
+        .arg("--data")
+        .arg(folder.path())
+        .arg("--labels")
+        .arg(labels)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_folder_of_pictures_has_figures_too() {
+    let mut jpeg = Vec::new();
+    jpeg_encoder::Encoder::new(&mut jpeg, 95)
+        .encode(&[250; 16 * 16 * 3], 16, 16, jpeg_encoder::ColorType::Rgb)
+        .unwrap();
+    let files = [
+        ("black.png", grey_png(0)),
+        ("dim.png", grey_png(90)),
+        ("lit.png", grey_png(110)),
+        ("white.jpg", jpeg),
+    ];
+    let list = "file,label\nblack.png,dark\ndim.png,dark\nlit.png,bright\nwhite.jpg,bright\n";
+    let output = evaluate_pictures(&files, list);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |path: &str| report.pointer(path).unwrap().as_f64().unwrap();
+    assert!((figure("/binary/roc_auc") - 1.0).abs() < 1e-9);
+    assert!((figure("/binary/at_card/true_positives") - 1.0).abs() < 1e-9);
+    assert!((figure("/binary/at_card/true_negatives") - 2.0).abs() < 1e-9);
+    assert!((figure("/windows") - 4.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_bad_picture_or_label_is_named_with_its_row() {
+    let refused = |files: &[(&str, Vec<u8>)], list: &str| {
+        let output = evaluate_pictures(files, list);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let mut cut = grey_png(7);
+    cut.truncate(50);
+    let said = refused(&[("cut.png", cut)], "file,label\ncut.png,dark\n");
+    assert!(said.contains("row 2") && said.contains("cut.png"), "{said}");
+    assert!(said.contains("broken or cut off"), "{said}");
+    let said = refused(&[("a.png", grey_png(7))], "file,label\na.png,grey\n");
+    assert!(said.contains("row 2: `grey` is no label of the card; it has dark, bright"), "{said}");
+    let said = refused(&[], "picture,label\n");
+    assert!(said.contains("no column `file`; it has picture, label"), "{said}");
+}
+
+#[test]
+fn a_running_daemon_refuses_a_model_that_nothing_feeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
+    let config = folder.path().join("andon.toml");
+    let text = format!(
+        "[site]\nname = \"s\"\n[broker.b]\nurl = \"mqtt://127.0.0.1:1883\"\n\
+         [[mqtt]]\nbroker = \"b\"\ntopic = \"{{asset}}/{{tag}}\"\npayload = \"number\"\n\
+         [runtime]\nmodels = {models:?}\n\
+         [[prediction]]\nname = \"p\"\nmodel = \"brightness\"\nassets = [\"*\"]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_andon"))
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("the model takes pictures"), "{said}");
+}

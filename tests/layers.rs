@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature", "frame",
-        "oip", "quality", "window",
+        "oip", "picture", "quality", "window",
     ],
     &["tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],

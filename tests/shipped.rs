@@ -6,8 +6,14 @@ use std::process::Command;
 use andon::settings::Settings;
 use andon::{config, model};
 
-const NAMES: [&str; 5] =
-    ["gearbox-vibration", "machine-failure", "process-anomaly", "spindle-anomaly", "turbofan-rul"];
+const NAMES: [&str; 6] = [
+    "gearbox-vibration",
+    "machine-failure",
+    "process-anomaly",
+    "spindle-anomaly",
+    "surface-defect",
+    "turbofan-rul",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

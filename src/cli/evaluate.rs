@@ -1,5 +1,6 @@
 //! `andon evaluate`: a model over a CSV file, on the daemon's own path, and the figures.
 
+mod folder;
 mod page;
 mod plots;
 mod print;
@@ -32,11 +33,15 @@ pub(super) struct Arguments {
     model: PathBuf,
     /// Recorded rows, CSV with a header. A column is a tag's if it has its name, apart from case,
     /// punctuation and a unit in brackets.
-    #[arg(long, value_name = "FILE.csv")]
+    /// For a model of pictures: a folder of JPEG and PNG files.
+    #[arg(long, value_name = "FILE.csv|FOLDER")]
     data: PathBuf,
     /// Column of the truth: 0 or 1, a label of the card, or the value.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", default_value = "label")]
     label: String,
+    /// Of pictures: CSV with the columns `file` (below the folder of --data) and --label's.
+    #[arg(long, value_name = "FILE.csv")]
+    labels: Option<PathBuf>,
     /// Column that tells one asset (unit, run, part) from another.
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
@@ -98,29 +103,18 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
         direction: policy.direction.unwrap_or_default(),
     };
     let identity = (*prediction.model).clone();
-    let mut table = Table::open(&arguments.data, columns(arguments, &card, &window)?)?;
     let labels = Labels::new(&card.output);
-    let mut truths = Truths::default();
-    let mut rehearsal = Rehearsal::start(loaded)?;
-    let bar = recorded::bytes(&arguments.data);
-    let mut names: BTreeMap<AssetId, String> = BTreeMap::new();
-    let mut rows = 0;
-    while let Some(row) = table.next_row()? {
-        let name = row.group.as_deref().unwrap_or("data");
-        let asset = rehearsal.feed(name, row.time, &row.values);
-        names.entry(asset).or_insert_with(|| name.to_owned());
-        if let Some(text) = &row.label {
-            let truth: Reading =
-                labels.read(text).map_err(|problem| table.bad_label(row.number, text, problem))?;
-            truths.add(asset, row.time, truth);
-        }
-        rows += 1;
-        if rows % 256 == 0 {
-            bar.set_position(table.position());
+    let image = prediction.spec.image.clone();
+    let mut course = Course::new(Rehearsal::start(loaded)?);
+    match image {
+        Some(image) => folder::show(arguments, &image, &labels, &mut course)?,
+        None => {
+            let table = Table::open(&arguments.data, columns(arguments, &card, &window)?)?;
+            feed(table, &arguments.data, &labels, &mut course)?;
         }
     }
+    let Course { rehearsal, mut truths, names, rows } = course;
     let (told, losses) = rehearsal.finish();
-    bar.finish_and_clear();
     truths.sort();
     let data = Data {
         file: arguments.data.display().to_string(),
@@ -141,6 +135,40 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
         horizon: arguments.horizon,
     })?;
     Ok((report, Sheet::new(&judged, &names, &card, threshold)))
+}
+
+/// A rehearsal under way, and what is known about its rows.
+struct Course {
+    rehearsal: Rehearsal,
+    truths: Truths,
+    names: BTreeMap<AssetId, String>,
+    rows: usize,
+}
+
+impl Course {
+    fn new(rehearsal: Rehearsal) -> Self {
+        Self { rehearsal, truths: Truths::default(), names: BTreeMap::new(), rows: 0 }
+    }
+}
+
+fn feed(mut table: Table, file: &Path, labels: &Labels, course: &mut Course) -> anyhow::Result<()> {
+    let bar = recorded::bytes(file);
+    while let Some(row) = table.next_row()? {
+        let name = row.group.as_deref().unwrap_or("data");
+        let asset = course.rehearsal.feed(name, row.time, &row.values);
+        course.names.entry(asset).or_insert_with(|| name.to_owned());
+        if let Some(text) = &row.label {
+            let truth: Reading =
+                labels.read(text).map_err(|problem| table.bad_label(row.number, text, problem))?;
+            course.truths.add(asset, row.time, truth);
+        }
+        course.rows += 1;
+        if course.rows.is_multiple_of(256) {
+            bar.set_position(table.position());
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
 }
 
 fn load(arguments: &Arguments) -> anyhow::Result<(Loaded, Card)> {

@@ -67,6 +67,8 @@ fn for_cells(spec: &FrameSpec, tag: usize, mut change: impl FnMut(usize, usize))
     match spec.layout {
         Layout::Series => (0..spec.rows).for_each(|row| change(spec.cell(row, tag), tag)),
         Layout::Latest => change(tag, tag),
+        // No tags: nothing is asked about them.
+        Layout::Image => {}
         Layout::Features => {
             for (column, feature) in spec.features.iter().enumerate() {
                 if feature.reads(tag) {

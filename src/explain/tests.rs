@@ -14,6 +14,7 @@ fn spec(order: Order) -> Arc<FrameSpec> {
         normalise: Normalise::None,
         tag: vec![tag("a", 10.0), tag("b", 20.0)],
         feature: Vec::new(),
+        image: None,
     };
     let length = Some(Extent::Rows(2));
     let window = WindowSettings { length, ..WindowSettings::default() };
@@ -64,6 +65,7 @@ fn latest(count: usize) -> Arc<FrameSpec> {
         normalise: Normalise::None,
         tag: (0..count).map(tag).collect(),
         feature: Vec::new(),
+        image: None,
     };
     let length = Some(Extent::Rows(1));
     let window = WindowSettings { length, ..WindowSettings::default() };
@@ -152,6 +154,7 @@ fn a_cell_of_two_tags_is_measured_only_with_both() {
         normalise: Normalise::None,
         tag: vec![tag("a"), tag("b")],
         feature: vec![feature],
+        image: None,
     };
     let length = Some(Extent::Rows(1));
     let window = WindowSettings { length, ..WindowSettings::default() };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::image::ImageInput;
 use crate::feature::{Feature, Operation, Statistic};
 use crate::settings::{Direction, Extent, Fill, WindowSettings};
 
@@ -17,6 +18,8 @@ pub enum Layout {
     Features,
     /// The last value of each tag.
     Latest,
+    /// One picture.
+    Image,
 }
 
 /// Order of the dimensions of a series, after the batch.
@@ -54,6 +57,9 @@ pub struct InputSettings {
     pub tag: Vec<TagInput>,
     #[serde(default)]
     pub feature: Vec<FeatureInput>,
+    /// Layout `image` only.
+    #[serde(default)]
+    pub image: Option<ImageInput>,
 }
 
 /// One tag as the model knows it, with figures of the training data in its unit.
@@ -145,6 +151,8 @@ pub struct FrameSpec {
     /// The tags' names in the plant, same order.
     pub plant_tags: Vec<String>,
     pub features: Vec<Feature>,
+    /// Present exactly for layout `image`.
+    pub image: Option<ImageInput>,
     pub length: Extent,
     pub period: Option<Duration>,
     pub fill: Fill,
@@ -206,6 +214,7 @@ impl FrameSpec {
             plant_tags: input.tag.iter().map(|tag| tag.name.clone()).collect(),
             tags: input.tag.clone(),
             features,
+            image: input.image.clone(),
             length,
             period: window.period,
             fill: window.fill.unwrap_or_default(),
@@ -225,11 +234,15 @@ impl FrameSpec {
             Layout::Series => self.rows * self.tags.len(),
             Layout::Features => self.features.len(),
             Layout::Latest => self.tags.len(),
+            Layout::Image => self.item_shape().iter().product(),
         }
     }
 
     /// One frame's dimensions, in the order of the tensor.
     pub fn item_shape(&self) -> Vec<usize> {
+        if let Some(image) = &self.image {
+            return image.shape();
+        }
         match (self.layout, self.order) {
             (Layout::Series, Order::RowsFirst) => vec![self.rows, self.tags.len()],
             (Layout::Series, Order::ChannelsFirst) => vec![self.tags.len(), self.rows],
@@ -277,7 +290,23 @@ impl Problems {
 }
 
 fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
-    if input.tag.is_empty() {
+    match (&input.image, input.layout) {
+        (Some(image), Layout::Image) => {
+            for (key, message) in image.problems() {
+                problems.add(format!("input.image.{key}"), message);
+            }
+            if !input.tag.is_empty() {
+                problems.add("input.tag", "layout `image` has no tags; leave them out");
+            }
+        }
+        (None, Layout::Image) => {
+            let message = "missing; layout `image` needs [input.image] with `width` and `height`";
+            problems.add("input.image", message);
+        }
+        (Some(_), _) => problems.add("input.image", "goes with layout `image`; leave it out"),
+        (None, _) => {}
+    }
+    if input.tag.is_empty() && input.layout != Layout::Image {
         problems.add("input.tag", "there is none; write one [[input.tag]] for each tag");
     }
     for (index, tag) in input.tag.iter().enumerate() {
@@ -299,7 +328,7 @@ fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
         (Layout::Features, true) => {
             problems.add("input.feature", "layout `features` needs [[input.feature]] entries");
         }
-        (Layout::Series | Layout::Latest, false) => {
+        (Layout::Series | Layout::Latest | Layout::Image, false) => {
             problems.add("input.feature", "only layout `features` has features; leave them out");
         }
         _ => {}

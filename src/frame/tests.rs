@@ -15,6 +15,7 @@ fn input(layout: Layout) -> InputSettings {
         normalise: Normalise::None,
         tag: vec![tag("a", 10.0), tag("b", 20.0)],
         feature: Vec::new(),
+        image: None,
     }
 }
 

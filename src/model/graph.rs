@@ -98,7 +98,13 @@ fn check_input(
         let message =
             format!("expected {} from the card, got {}", claimed(&expected), dimensions(shape));
         claim(
-            if spec.tags.len() > 1 && expected.len() == 2 { "input.order" } else { "input.tag" },
+            if spec.image.is_some() {
+                "input.image"
+            } else if spec.tags.len() > 1 && expected.len() == 2 {
+                "input.order"
+            } else {
+                "input.tag"
+            },
             message,
         );
         return None;

@@ -213,3 +213,30 @@ raise = 2.0
 """
 save("root", [node("Sqrt", ["x"], ["root"])], [tensor("x", FLOAT, [1, 1])], [tensor("root", FLOAT, [1, 1])], {},
      card + GOLDEN, np.array([[4.0], [9.0]], np.float32), "root")
+
+# How bright a picture is.
+card = """
+[input]
+tensor = "x"
+layout = "image"
+
+[input.image]
+width = 2
+height = 2
+
+[window]
+length = 1
+
+[output]
+tensor = "p"
+kind = "probability"
+labels = ["dark", "bright"]
+positive = "bright"
+
+[decision]
+raise = 0.5
+"""
+save("brightness", [node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0),
+                    node("ReduceMean", ["m"], ["p"], axes=[1], keepdims=1)],
+     [tensor("x", FLOAT, ["N", 3, 2, 2])], [tensor("p", FLOAT, ["N", 1])], {}, card + GOLDEN,
+     np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2) / 16, "p")
