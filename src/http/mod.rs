@@ -3,6 +3,7 @@
 //!
 //! The room knows nothing of the daemon: it serves what the given functions return.
 
+mod accept;
 mod guard;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::accept::Limits;
 pub use self::guard::{Guard, TokenError};
 
 /// No request needs more.
@@ -77,10 +79,7 @@ pub async fn serve(
         .merge(more)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::guard));
-    let serving = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "The HTTP server stopped.");
-    }
+    accept::run(listener, Limits::default(), router, token).await;
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {
