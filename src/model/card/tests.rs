@@ -2,9 +2,9 @@ use super::*;
 
 const DOCS: &str = include_str!("../../../docs/model-card.md");
 
-/// The cards of `docs/model-card.md`.
+/// The whole cards of `docs/model-card.md`.
 fn documented() -> Vec<&'static str> {
-    let blocks = DOCS.split("```toml\n").skip(1);
+    let blocks = DOCS.split("```toml\n").skip(1).filter(|block| block.starts_with("name"));
     blocks.map(|block| block.split("```").next().unwrap()).collect()
 }
 
