@@ -77,6 +77,14 @@ full: proof-tools ## A partition that is full for SECONDS=20, and then no more
 	@python3 proof/full.py --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
 		--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
 
+.PHONY: overload
+overload: proof-tools ## Ten times the input for SECONDS=60: memory, ledger, disk, recovery
+	@python3 proof/endure.py overload --seconds $(or $(SECONDS),60) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon))
+
+.PHONY: soak
+soak: proof-tools ## Normal input for MINUTES=5: slope of memory, descriptors, threads, WAL
+	@python3 proof/endure.py soak --minutes $(or $(MINUTES),5) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon))
+
 .PHONY: proof
 proof: proof-tools ## A short form of crash and powercut, for CI
 	@$(call PROOF,crash) --cycles 50
