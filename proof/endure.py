@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plant import after_properties, packet, read_packet, text  # noqa: E402
+from plant import granting, packet, read_packet, text  # noqa: E402
 from prove import until  # noqa: E402
 
 # Messages a second, of SAMPLES each, half of them at QoS 1.
@@ -104,14 +104,9 @@ class Load:
                 if kind == 1:
                     writer.write(packet(0x20, b"\0\0\0"))
                 elif kind == 8:
-                    at, codes, topics = after_properties(body, 2), b"", []
-                    while at < len(body):
-                        length = struct.unpack_from(">H", body, at)[0]
-                        topics.append(body[at + 2:at + 2 + length].decode())
-                        codes += bytes([body[at + 2 + length] & 1])
-                        at += 3 + length
-                    writer.write(packet(0x90, body[:2] + b"\0" + codes))
-                    if any(topic.startswith("one/") for topic in topics):
+                    granted, filters = granting(body)
+                    writer.write(granted)
+                    if any(name.startswith("one/") for name in filters):
                         self.writer = writer
                 elif kind == 4:
                     pid = struct.unpack_from(">H", body)[0]

@@ -60,6 +60,17 @@ def after_properties(body, at):
             return at + length
 
 
+def granting(body):
+    """The SUBACK that grants all of a SUBSCRIBE at QoS 0 or 1, and the filters that it asked for."""
+    at, codes, filters = after_properties(body, 2), b"", []
+    while at < len(body):
+        length = struct.unpack_from(">H", body, at)[0]
+        filters.append(body[at + 2:at + 2 + length].decode())
+        codes += bytes([body[at + 2 + length] & 1])
+        at += 3 + length
+    return packet(0x90, body[:2] + b"\0" + codes), filters
+
+
 class Plant:
     def __init__(self, random):
         self.random = random
@@ -146,13 +157,8 @@ class Plant:
                     if role == "in" and known:
                         self._resume(writer)
                 elif kind == 8:
-                    at = after_properties(body, 2)
-                    codes = b""
-                    while at < len(body):
-                        length = struct.unpack_from(">H", body, at)[0]
-                        codes += bytes([body[at + 2 + length] & 1])
-                        at += 3 + length
-                    writer.write(packet(0x90, body[:2] + b"\0" + codes))
+                    granted, _ = granting(body)
+                    writer.write(granted)
                     if role == "in" and self.ingest is not writer:
                         self._resume(writer)
                 elif kind == 4:

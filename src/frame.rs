@@ -44,8 +44,13 @@ pub enum Unfit {
     Empty,
     #[error("{}", stale(tag, *age))]
     Stale { tag: String, age: Option<Duration> },
-    #[error("coverage {coverage:.2} is below {needed:.2}")]
-    Thin { coverage: f64, needed: f64 },
+    #[error("coverage {coverage:.2} is below {needed:.2}{}", without(missing))]
+    Thin {
+        coverage: f64,
+        needed: f64,
+        /// The tags without a measured value.
+        missing: Vec<String>,
+    },
 }
 
 fn stale(tag: &str, age: Option<Duration>) -> String {
@@ -53,6 +58,14 @@ fn stale(tag: &str, age: Option<Duration>) -> String {
         || format!("`{tag}` has no measured value"),
         |age| format!("the newest value of `{tag}` is {} old", humantime::format_duration(age)),
     )
+}
+
+fn without(missing: &[String]) -> String {
+    match missing {
+        [] => String::new(),
+        [tag] => format!("; `{tag}` has no measured value"),
+        tags => format!("; `{}` have no measured value", tags.join("`, `")),
+    }
 }
 
 impl Unfit {
@@ -110,7 +123,10 @@ pub fn build(
         |cells| share(cells, spec.rows * spec.tags.len()),
     );
     if coverage < spec.coverage {
-        return Err(Unfit::Thin { coverage, needed: spec.coverage });
+        let tags = spec.plant_tags.iter().zip(&latest);
+        let missing = tags.filter(|(_, value)| value.is_none()).map(|(tag, _)| tag.clone());
+        let (needed, missing) = (spec.coverage, missing.collect());
+        return Err(Unfit::Thin { coverage, needed, missing });
     }
     let evidence =
         Evidence { start: window.start, end: window.end, samples: seen.samples, coverage };

@@ -186,6 +186,8 @@ fn status() -> StatusBody {
             inferences: 7,
             shed: 0,
             errors: 0,
+            unfit: 2,
+            last_unfit: Some("spindle-1: no measured value in the window".into()),
         }],
         outbox: OutboxStatus { waiting: 1, oldest: Some(at(2)), dead: 0 },
         store: StoreStatus {

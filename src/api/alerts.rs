@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
-use super::problem::{Asked, Named, Problem, ProblemBody, moment};
+use super::problem::{Asked, Named, Problem, ProblemBody, moment, says_json};
 use super::shape::{Alert, Event};
 use super::store::limited;
 use crate::alert::AlertRecord;
@@ -112,10 +112,7 @@ pub(super) async fn post_command(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Result<Json<Alert>, StatusCode>, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
-        return Err(Problem::unsupported("send the command as `application/json`"));
-    }
+    says_json(&headers)?;
     command(&desk, &asset, &prediction, body).await?;
     Ok(alert(&desk, &asset, &prediction).map(Json).ok_or(StatusCode::NO_CONTENT))
 }

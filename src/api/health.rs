@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::Desk;
 use crate::drift::{AssetFigures, FeatureFigures, PredictionFigures};
 use crate::live::Judge;
+use crate::model::ModelSnapshot;
 use crate::settings::DriftSettings;
 use crate::verdict::ModelIdentity;
 
@@ -46,6 +47,10 @@ pub(crate) struct ModelHealth {
     pub(crate) waiting: usize,
     /// Frames given up for newer ones.
     pub(crate) shed: u64,
+    /// Windows it was not asked about: empty, stale or thin.
+    pub(crate) unfit: u64,
+    /// Why, the last time.
+    pub(crate) last_unfit: Option<String>,
     /// Answers that could not be believed, and frames lost to errors.
     pub(crate) errors: u64,
     /// Of a batch, milliseconds; at most a fifth too high.
@@ -135,6 +140,8 @@ fn prediction(
         inferences: stats.map_or(0, |stats| stats.inferences),
         waiting: stats.map_or(0, |stats| stats.queued),
         shed: stats.map_or(0, |stats| stats.replaced),
+        unfit: stats.map_or(0, ModelSnapshot::unfit_total),
+        last_unfit: stats.and_then(|stats| stats.last_unfit.clone()),
         errors: stats.map_or(0, |stats| stats.unhealthy + stats.failed),
         latency_p50_ms: millis(stats.and_then(|stats| stats.latency_p50)),
         latency_p99_ms: millis(stats.and_then(|stats| stats.latency_p99)),

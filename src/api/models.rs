@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Desk;
-use super::problem::{Named, Problem, ProblemBody};
+use super::problem::{Named, Problem, ProblemBody, says_json};
 use crate::model::Choice;
 use crate::reload::{Swap, SwapError};
 use crate::serving::{Place, Row};
@@ -168,10 +168,7 @@ pub(super) async fn roll_back_model(
 }
 
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
-        return Err(Problem::unsupported("send the request as `application/json`"));
-    }
+    says_json(headers)?;
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))
 }

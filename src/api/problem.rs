@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
@@ -75,6 +75,15 @@ impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         Self { status: rejection.status(), message: rejection.body_text() }
     }
+}
+
+/// A form of another site can send anything but this without asking first.
+pub(super) fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("application/json")) {
+        return Ok(());
+    }
+    Err(Problem::unsupported("send the command as `application/json`"))
 }
 
 /// The query, refused in JSON.

@@ -42,7 +42,7 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
         table {
             thead { tr {
                 th { (words.model) } th { (words.device) } th { "p50 ms" } th { "p99 ms" }
-                th { (words.inferences) } th { (words.waiting) } th { (words.shed) } th { (words.errors) }
+                th { (words.inferences) } th { (words.unfit) } th { (words.waiting) } th { (words.shed) } th { (words.errors) }
             } }
             tbody { tr class=(if health.healthy { "good" } else { "bad" }) {
                 th scope="row" { (health.model) " " (health.version) }
@@ -50,6 +50,10 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
                 td { (millis(health.latency_p50_ms)) }
                 td { (millis(health.latency_p99_ms)) }
                 td { (health.inferences) }
+                td {
+                    (health.unfit)
+                    @if let Some(reason) = &health.last_unfit { " – " (reason) }
+                }
                 td { (health.waiting) }
                 td { (health.shed) }
                 td {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::run;
 use crate::demo::{Demo, FaultPlan, Latency, SEED, Summary};
-use crate::lifecycle::{DRAIN_DEADLINE, Signals};
+use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
 use crate::model;
 use crate::pipeline::{self, Plan};
+use crate::reload::{Follower, Stamp};
 use crate::telemetry::Overview;
 
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,13 @@ async fn show(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let running = pipeline::start(Plan { settings, models }).await?;
+    let before = Stamp::of(demo.settings_path());
+    let hangups = lifecycle::hangups()?;
+    let mut running = pipeline::start(Plan { settings, models }).await?;
+    if let Some(tuning) = running.tuning.take() {
+        let follower = Follower::new(demo.settings_path().to_owned(), before, tuning, hangups);
+        tokio::spawn(follower.run(running.stopping()));
+    }
     let overview = running.overview.clone();
     let narrator = demo.narrator().await?;
     let told = tokio_util::sync::CancellationToken::new();

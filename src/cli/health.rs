@@ -48,14 +48,18 @@ fn print(health: &Value) {
         text(&health["state"]),
     );
     println!(
-        "  {} inferences, {} wait, {} shed, {} errors; p50 {} ms, p99 {} ms",
+        "  {} inferences, {} unfit, {} wait, {} shed, {} errors; p50 {} ms, p99 {} ms",
         text(&health["inferences"]),
+        text(&health["unfit"]),
         text(&health["waiting"]),
         text(&health["shed"]),
         text(&health["errors"]),
         figure(&health["latency_p50_ms"]),
         figure(&health["latency_p99_ms"]),
     );
+    if let Some(reason) = health["last_unfit"].as_str() {
+        println!("  the last window it was not asked about: {reason}");
+    }
     if let Some(error) = health["last_error"].as_str() {
         println!("  last error: {error}");
     }
@@ -75,7 +79,11 @@ fn print(health: &Value) {
             ]);
         }
     }
-    println!("{rows}\n");
+    if rows.is_empty() {
+        println!("  no frames yet\n");
+    } else {
+        println!("{rows}\n");
+    }
 }
 
 fn figure(value: &Value) -> String {

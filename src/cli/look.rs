@@ -86,14 +86,21 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
     if items(&status["models"]).next().is_none() {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut models = table(&["model", "version", "device", "inferences", "shed", "errors"]);
+    let mut models =
+        table(&["model", "version", "device", "inferences", "unfit", "shed", "errors"]);
     for model in items(&status["models"]) {
         models.add_row(
-            ["name", "version", "device", "inferences", "shed", "errors"]
+            ["name", "version", "device", "inferences", "unfit", "shed", "errors"]
                 .map(|field| text(&model[field])),
         );
     }
     println!("\n{models}");
+    for model in items(&status["models"]) {
+        if let Some(reason) = model["last_unfit"].as_str() {
+            let name = text(&model["name"]);
+            println!("{name}: the last window it was not asked about: {reason}");
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

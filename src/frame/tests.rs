@@ -280,7 +280,9 @@ fn a_window_with_too_few_measured_cells_is_thin() {
     let spec = spec(&input(Layout::Series), &settings);
     let thin = window(0, 10, &[0, 10], &[&[(0, 1.0), (10, 2.0)], &[]]);
     let unfit = build(&spec, &thin, &mut Scratch::default()).unwrap_err();
-    assert_eq!(unfit, Unfit::Thin { coverage: 0.5, needed: 0.75 });
+    let missing = vec!["b".to_owned()];
+    assert_eq!(unfit, Unfit::Thin { coverage: 0.5, needed: 0.75, missing });
+    assert_eq!(unfit.to_string(), "coverage 0.50 is below 0.75; `b` has no measured value");
     let enough = window(0, 10, &[0, 10], &[&[(0, 1.0), (10, 2.0)], &[(10, 1.0)]]);
     assert_eq!(built(&spec, &enough).evidence.coverage, 0.75);
 }

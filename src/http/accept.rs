@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
+use axum::middleware;
 use futures_util::{StreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -55,6 +56,8 @@ pub(super) async fn run(
     router: Router,
     token: CancellationToken,
 ) {
+    let hurry = move |request| async move { hurried(request, limits.body) };
+    let router = router.layer(middleware::map_request(hurry));
     let places = Arc::new(Semaphore::new(limits.connections));
     let server = server(limits.header);
     let graceful = GracefulShutdown::new();
@@ -139,7 +142,7 @@ async fn attend(
 }
 
 /// The request with a body that ends in an error when it takes too long.
-pub(super) fn hurried(request: Request, within: Duration) -> Request {
+fn hurried(request: Request, within: Duration) -> Request {
     let bodiless = request.method().is_safe()
         || request.headers().get("content-length") == Some(&HeaderValue::from_static("0"));
     if bodiless {
@@ -164,7 +167,6 @@ struct TooSlow(Duration);
 #[cfg(test)]
 mod tests {
     use axum::body::Bytes;
-    use axum::middleware;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -177,9 +179,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let echo = post(|body: Bytes| async { body });
-        let router = Router::new().route("/", echo).layer(middleware::map_request(
-            move |request| async move { hurried(request, limits.body) },
-        ));
+        let router = Router::new().route("/", echo);
         tokio::spawn(run(listener, limits, router, CancellationToken::new()));
         address
     }

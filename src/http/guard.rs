@@ -13,7 +13,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::accept::{Limits, hurried};
 use crate::settings::HttpSettings;
 
 /// A token that could be guessed is none.
@@ -143,7 +142,7 @@ pub(super) async fn guard(
 ) -> Response {
     let authority = request.uri().authority().map(Authority::as_str);
     let mut response = match guard.check(request.method(), authority, request.headers()) {
-        Ok(()) => next.run(hurried(request, Limits::default().body)).await,
+        Ok(()) => next.run(request).await,
         Err(denied) => denied.into_response(),
     };
     let headers = response.headers_mut();

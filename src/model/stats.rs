@@ -1,7 +1,7 @@
 //! What a model has done, and how it is, for status and metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -30,28 +30,52 @@ pub struct ModelStats {
     latencies: [AtomicU64; LATENCIES],
     healthy: AtomicBool,
     last_error: Mutex<Option<String>>,
+    last_unfit: Mutex<Option<String>>,
 }
 
-/// The models that predict, as they are now: a swap exchanges them.
+/// The models that predict, as they are now, and those that did: a swap exchanges them, and what
+/// a version has done stays counted.
 #[derive(Clone, Debug, Default)]
-pub struct Models(Arc<Mutex<Vec<Arc<ModelStats>>>>);
+pub struct Models(Arc<Mutex<Versions>>);
+
+#[derive(Debug, Default)]
+struct Versions {
+    running: Vec<Arc<ModelStats>>,
+    retired: Vec<Arc<ModelStats>>,
+}
 
 impl FromIterator<Arc<ModelStats>> for Models {
     fn from_iter<I: IntoIterator<Item = Arc<ModelStats>>>(stats: I) -> Self {
-        Self(Arc::new(Mutex::new(stats.into_iter().collect())))
+        let running = stats.into_iter().collect();
+        Self(Arc::new(Mutex::new(Versions { running, retired: Vec::new() })))
     }
 }
 
 impl Models {
     pub fn all(&self) -> Vec<Arc<ModelStats>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().running.clone()
     }
 
-    /// `retired` go, `new` take their places.
-    pub fn exchange(&self, retired: &[Arc<ModelStats>], new: Vec<Arc<ModelStats>>) {
-        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        models.retain(|known| !retired.iter().any(|gone| Arc::ptr_eq(known, gone)));
-        models.extend(new);
+    /// For sums that must never fall.
+    pub fn ever(&self) -> Vec<Arc<ModelStats>> {
+        let versions = self.lock();
+        versions.running.iter().chain(&versions.retired).cloned().collect()
+    }
+
+    /// `gone` go, `new` take their places; those may have been here before.
+    pub fn exchange(&self, gone: &[Arc<ModelStats>], new: Vec<Arc<ModelStats>>) {
+        let among = |stats: &Arc<ModelStats>, some: &[Arc<ModelStats>]| {
+            some.iter().any(|known| Arc::ptr_eq(known, stats))
+        };
+        let mut versions = self.lock();
+        versions.running.retain(|known| !among(known, gone));
+        versions.retired.retain(|known| !among(known, &new));
+        versions.retired.extend_from_slice(gone);
+        versions.running.extend(new);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Versions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,6 +111,15 @@ pub struct ModelSnapshot {
     /// The last batch ran and gave believable answers.
     pub healthy: bool,
     pub last_error: Option<String>,
+    /// Why a window was not shown to the model, the last time.
+    pub last_unfit: Option<String>,
+}
+
+impl ModelSnapshot {
+    /// Windows not shown to the model, for whatever reason.
+    pub fn unfit_total(&self) -> u64 {
+        self.unfit.iter().map(|(_, count)| count).sum()
+    }
 }
 
 impl ModelStats {
@@ -108,12 +141,15 @@ impl ModelStats {
             latencies: std::array::from_fn(|_| AtomicU64::new(0)),
             healthy: AtomicBool::new(true),
             last_error: Mutex::new(None),
+            last_unfit: Mutex::new(None),
         }
     }
 
-    /// A window was not shown to the model.
-    pub fn unfit(&self, reason: &Unfit) {
+    /// A window of `asset` was not shown to the model.
+    pub fn unfit(&self, asset: &str, reason: &Unfit) {
         self.unfit[reason.index()].fetch_add(1, Relaxed);
+        *self.last_unfit.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("{asset}: {reason}"));
     }
 
     pub(super) fn replaced(&self) {
@@ -195,6 +231,7 @@ impl ModelStats {
             latency_p50: self.quantile(0.5),
             latency_p99: self.quantile(0.99),
             healthy: self.healthy.load(Relaxed),
+            last_unfit: self.last_unfit.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -37,6 +37,11 @@ impl Trial {
         (before, retired)
     }
 
+    /// A version that nothing was asked of has shown nothing.
+    fn was_asked(&self) -> bool {
+        self.stats.iter().any(|stats| stats.snapshot().inferences > 0)
+    }
+
     fn fault(&self) -> Option<String> {
         self.stats.iter().find_map(|stats| fault(&stats.snapshot()))
     }
@@ -59,7 +64,7 @@ impl Tuning {
         }
         let most = self.settings.runtime.trial;
         self.swaps.trials.retain(|trial| {
-            let over = now.saturating_duration_since(trial.begun) >= most;
+            let over = now.saturating_duration_since(trial.begun) >= most && trial.was_asked();
             if over {
                 tracing::info!(model = trial.name, "A version has proved itself.");
             }

@@ -8,6 +8,9 @@ use crate::model::{Call, CallError, Service};
 use crate::oip::{Request, Tensor};
 use crate::telemetry::Overview;
 
+/// Requests up to here are read where they arrive; longer ones would hold up the main loop.
+pub(super) const SMALL: usize = 64 * 1024;
+
 #[derive(Clone)]
 pub(super) struct Counter {
     pub(super) shelf: Arc<Shelf>,

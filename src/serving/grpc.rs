@@ -19,15 +19,12 @@ use tonic::server::Grpc;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 
-use super::counter::{Counter, apart};
+use super::counter::{Counter, SMALL, apart};
 use super::refusal::Refusal;
 use super::tell;
 use crate::model::{CallError, Service, Tally};
 use crate::oip::grpc::{self, ModelInferRequest, ModelInferResponse};
 use crate::oip::{DataType, TensorSpec};
-
-/// Messages up to here are turned into tensors where they arrive.
-const SMALL: usize = 64 * 1024;
 
 pub(super) fn router() -> Router<Counter> {
     Router::new().route("/inference.GRPCInferenceService/{method}", post(method))
@@ -181,7 +178,7 @@ async fn index(
     asked: grpc::RepositoryIndexRequest,
 ) -> Answer<grpc::RepositoryIndex> {
     let row = |(name, version, loaded): (String, String, bool)| {
-        let (state, reason) = if loaded { ("READY", "") } else { ("UNAVAILABLE", "unloaded") };
+        let (state, reason) = tell::state(loaded);
         grpc::ModelIndex { name, version, state: state.into(), reason: reason.into() }
     };
     let rows = counter.index(asked.ready).await?;

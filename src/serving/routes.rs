@@ -13,16 +13,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Coding, HEADER_LENGTH, header_length, too_large};
-use super::counter::{Counter, apart};
+use super::counter::{Counter, SMALL, apart};
 use super::refusal::Refusal;
 use super::shelf::Shelf;
 use super::{grpc, tell};
 use crate::model::Service;
 use crate::oip::{self, Request};
 use crate::telemetry::Overview;
-
-/// Bodies up to here are read where they arrive; longer ones would hold up the main loop.
-const SMALL: usize = 64 * 1024;
 
 type Answer = Result<Response, Refusal>;
 
@@ -119,10 +116,8 @@ async fn index(State(counter): State<Counter>, body: Result<Bytes, BytesRejectio
     let asked = asked(&counter, body)?;
     let only_ready = asked.get("ready").and_then(Value::as_bool).unwrap_or(false);
     let row = |(name, version, loaded): (String, String, bool)| {
-        if loaded {
-            return json!({ "name": name, "version": version, "state": "READY", "reason": "" });
-        }
-        json!({ "name": name, "version": version, "state": "UNAVAILABLE", "reason": "unloaded" })
+        let (state, reason) = tell::state(loaded);
+        json!({ "name": name, "version": version, "state": state, "reason": reason })
     };
     let rows = counter.index(only_ready).await?;
     Ok(Json(rows.into_iter().map(row).collect::<Vec<_>>()).into_response())

@@ -21,6 +21,11 @@ pub(super) const EXTENSIONS: [&str; 6] = [
 pub(super) const NO_PARAMETERS: &str =
     "a model is loaded as its card says: parameters (`config`, `file:…`) are not served";
 
+/// A model's state in the repository's index, and its reason.
+pub(super) const fn state(loaded: bool) -> (&'static str, &'static str) {
+    if loaded { ("READY", "") } else { ("UNAVAILABLE", "unloaded") }
+}
+
 pub(super) fn server() -> Value {
     json!({
         "name": NAME,

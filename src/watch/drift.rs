@@ -1,5 +1,8 @@
 //! Frames to the drift statistics, and what those find to alerts of their own kind.
 
+use std::sync::Arc;
+
+use super::retune::id_of;
 use super::{Bound, Watch};
 use crate::alert::{AlertKind, AlertSpec};
 use crate::drift::{Finding, Subject};
@@ -20,27 +23,24 @@ pub(super) fn subject(loaded: &LoadedPrediction) -> Subject {
     Subject::new(loaded.id, &loaded.name, &loaded.spec, loaded.policy.raise)
 }
 
-impl Watch {
-    /// What the book must know to raise drift alerts.
-    pub(super) fn drift_specs(&mut self) -> Vec<AlertSpec> {
-        let settings = self.live.drift().settings().clone();
-        if !(settings.enabled && settings.alerts) {
-            return Vec::new();
-        }
-        let names: Vec<String> = self
-            .predictions
-            .iter()
-            .map(|bound| DriftSettings::alert_of(&bound.loaded.name))
-            .collect();
-        let spec = |name: String| AlertSpec {
-            id: self.id_of(&name),
-            name,
-            policy: policy(&settings),
-            kind: AlertKind::Drift,
-        };
-        names.into_iter().map(spec).collect()
+/// What the book must know to raise drift alerts.
+pub(super) fn specs(
+    settings: &DriftSettings,
+    predictions: &[Bound],
+    names: &mut Vec<Arc<str>>,
+) -> Vec<AlertSpec> {
+    if !(settings.enabled && settings.alerts) {
+        return Vec::new();
     }
+    let spec = |bound: &Bound| {
+        let name = DriftSettings::alert_of(&bound.loaded.name);
+        let (id, policy) = (id_of(names, &name), policy(settings));
+        AlertSpec { id, name, policy, kind: AlertKind::Drift }
+    };
+    predictions.iter().map(spec).collect()
+}
 
+impl Watch {
     /// Shows a frame to the statistics.
     pub(super) fn look(&mut self, frame: &Frame) {
         let Frame { prediction, asset, evidence, latest, .. } = frame;

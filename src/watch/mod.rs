@@ -135,18 +135,17 @@ impl Watch {
         }
         let mut rules = Vec::new();
         for rule in &settings.rule {
-            let id = PredictionId(u16::try_from(names.len()).expect("fewer than 65,536 rules"));
-            names.push(rule.name.as_str().into());
-            rules.push((id, rule.clone()));
+            rules.push((retune::id_of(&mut names, &rule.name), rule.clone()));
         }
         parts.live.retune(retune::judges(&predictions, &rules), &settings.tag);
         let streams = settings.publish.as_ref().is_some_and(|publish| publish.verdicts);
         parts.live.watch_drift(drift::subjects(&predictions));
-        let specs = retune::specs(&predictions, &rules);
-        let mut watch = Self {
+        let mut specs = retune::specs(&predictions, &rules);
+        specs.extend(drift::specs(&settings.drift, &predictions, &mut names));
+        Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             windower: Windower::new(windows),
-            book: AlertBook::new(&settings.site.name, Vec::new()),
+            book: AlertBook::new(&settings.site.name, specs),
             rules: RuleBook::new(rules),
             ruled: Vec::new(),
             registry: parts.registry,
@@ -163,10 +162,7 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
-        };
-        let specs = specs.into_iter().chain(watch.drift_specs()).collect();
-        watch.book = AlertBook::new(&settings.site.name, specs);
-        watch
+        }
     }
 
     /// Runs until every source has gone and every frame has its verdict.
@@ -271,7 +267,10 @@ impl Watch {
                     self.look(&frame);
                     return Some(frame);
                 }
-                Err(unfit) => bound.model.stats().unfit(&unfit),
+                Err(unfit) => {
+                    let stats = Arc::clone(bound.model.stats());
+                    stats.unfit(&self.asset_name(window.asset), &unfit);
+                }
             }
         }
     }

@@ -48,9 +48,10 @@ impl Watch {
             }
         }
         let rules: Vec<(PredictionId, Rule)> =
-            rules.into_iter().map(|rule| (self.id_of(&rule.name), rule)).collect();
+            rules.into_iter().map(|rule| (id_of(&mut self.names, &rule.name), rule)).collect();
         let mut specs = specs(&self.predictions, &rules);
-        specs.extend(self.drift_specs());
+        let drift = self.live.drift().settings().clone();
+        specs.extend(super::drift::specs(&drift, &self.predictions, &mut self.names));
         self.live.retune(judges(&self.predictions, &rules), &tags);
         let old = std::mem::replace(&mut self.rules, RuleBook::new(rules));
         self.introduce_again(old, now);
@@ -90,16 +91,16 @@ impl Watch {
         }
         self.expect_named(now);
     }
+}
 
-    /// A name keeps its id for as long as the process lives.
-    pub(super) fn id_of(&mut self, name: &str) -> PredictionId {
-        let known = self.names.iter().position(|known| **known == *name);
-        let at = known.unwrap_or_else(|| {
-            self.names.push(Arc::from(name));
-            self.names.len() - 1
-        });
-        PredictionId(u16::try_from(at).expect("fewer than 65,536 predictions and rules"))
-    }
+/// A name keeps its id for as long as the process lives.
+pub(super) fn id_of(names: &mut Vec<Arc<str>>, name: &str) -> PredictionId {
+    let known = names.iter().position(|known| **known == *name);
+    let at = known.unwrap_or_else(|| {
+        names.push(Arc::from(name));
+        names.len() - 1
+    });
+    PredictionId(u16::try_from(at).expect("fewer than 65,536 predictions and rules"))
 }
 
 pub(super) fn specs(predictions: &[Bound], rules: &[(PredictionId, Rule)]) -> Vec<AlertSpec> {

@@ -97,6 +97,17 @@ async fn a_version_takes_over_between_two_frames_and_each_window_has_one_verdict
     daemon.stop().await;
 }
 
+/// Until 1.1.0 has looked at so many frames since it was put in place.
+async fn answered(daemon: &Daemon, frames: u64) {
+    let line = format!("andon_inferences_total{{model=\"root/1.1.0@cpu\"}} {frames}\n");
+    let seen = async {
+        while !daemon.get("/metrics").await.contains(&line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("the frames are looked at");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_that_fails_on_trial_is_taken_back_and_one_that_does_not_stays() {
     let plant = plant(&["1.0.0"]).await;
@@ -105,6 +116,8 @@ async fn a_version_that_fails_on_trial_is_taken_back_and_one_that_does_not_stays
     swap(&mut daemon, activate("1.1.0")).await.expect("a good version");
     daemon.tuning().judge_trials(Instant::now()).await;
     assert_eq!(predicting(&daemon).await, "1.1.0", "nothing speaks against it");
+    let later = Instant::now() + Duration::from_secs(601);
+    daemon.tuning().judge_trials(later).await;
 
     plant.send("press-1", 1, &[("a", -1.0)]).await;
     let taken_back = async {
@@ -113,25 +126,19 @@ async fn a_version_that_fails_on_trial_is_taken_back_and_one_that_does_not_stays
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, taken_back).await.expect("NaN ends a trial");
+    tokio::time::timeout(PATIENCE, taken_back)
+        .await
+        .expect("NaN ends a trial that no frame has passed");
     let metrics = daemon.get("/metrics").await;
     assert!(metrics.contains("andon_model_activations_total 1\n"), "{metrics}");
     assert!(metrics.contains("andon_model_rollbacks_total 1\n"), "{metrics}");
 
     swap(&mut daemon, activate("1.1.0")).await.expect("again");
-    let later = Instant::now() + Duration::from_secs(601);
+    plant.send("press-1", 2, &[("a", 4.0)]).await;
+    answered(&daemon, 1).await;
     daemon.tuning().judge_trials(later).await;
-    plant.send("press-1", 2, &[("a", -1.0)]).await;
-    let answered = async {
-        while !daemon
-            .get("/metrics")
-            .await
-            .contains("andon_inferences_total{model=\"root/1.1.0@cpu\"} 1\n")
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, answered).await.expect("the frame is looked at");
+    plant.send("press-1", 3, &[("a", -1.0)]).await;
+    answered(&daemon, 2).await;
     daemon.tuning().judge_trials(later).await;
     assert_eq!(predicting(&daemon).await, "1.1.0", "it has proved itself before");
     let by = "R. Meyer".into();

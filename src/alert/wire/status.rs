@@ -68,6 +68,10 @@ pub struct ModelStatus {
     /// Frames given up because a newer one of the same asset came first.
     pub shed: u64,
     pub errors: u64,
+    /// Windows it was not asked about: empty, stale or thin.
+    pub unfit: u64,
+    /// Why, the last time.
+    pub last_unfit: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]

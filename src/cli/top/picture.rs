@@ -105,7 +105,7 @@ fn models(page: &mut Vec<(Tone, String)>, look: &Look, before: Option<&Look>) {
     if items(&look.status["models"]).next().is_none() {
         return;
     }
-    page.push((Tone::Quiet, row(&["MODEL", "DEVICE", "ANSWERS", "RATE", "ERRORS", "SHED"])));
+    page.push((Tone::Quiet, row(&["MODEL", "DEVICE", "ANSWERS", "RATE", "ERRORS", "UNFIT"])));
     for (at, model) in items(&look.status["models"]).enumerate() {
         let of = |look: &Look| look.status["models"][at]["inferences"].as_u64();
         let name = format!("{} {}", text(&model["name"]), text(&model["version"]));
@@ -115,7 +115,7 @@ fn models(page: &mut Vec<(Tone, String)>, look: &Look, before: Option<&Look>) {
             &*text(&model["inferences"]),
             &*rate(look, before, of),
             &*text(&model["errors"]),
-            &*text(&model["shed"]),
+            &*text(&model["unfit"]),
         ];
         page.push((Tone::Plain, row(&cells)));
     }

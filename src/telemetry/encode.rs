@@ -1,0 +1,257 @@
+//! The overview as Prometheus metrics.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::page::Page;
+use super::{Overview, UNPOISONED};
+use crate::drift::FeatureFigures;
+use crate::health::Polling;
+use crate::model::ModelSnapshot;
+
+impl Collector for Overview {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        self.encode_ledger(&mut page)?;
+        self.encode_work(&mut page)?;
+        self.encode_sources(&mut page)?;
+        self.encode_models(&mut page)?;
+        self.encode_drift(&mut page)?;
+        self.encode_store(&mut page)
+    }
+}
+
+impl Overview {
+    fn encode_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
+        let totals = self.ledger.totals();
+        page.count(
+            "andon_samples_received",
+            "Samples and unreadable payloads that came in",
+            totals.received,
+        )?;
+        page.count("andon_samples_stored", "Samples on disk", totals.stored)?;
+        let rejected = totals.rejected.iter().map(|(reason, count)| (reason.as_str(), *count));
+        page.counts("andon_samples_rejected", "Not stored because wrong", "reason", rejected)?;
+        let shed = totals.shed.iter().map(|(reason, count)| (reason.as_str(), *count));
+        page.counts("andon_samples_shed", "Given up because there was too much", "reason", shed)?;
+        page.gauge(
+            "andon_samples_in_flight",
+            "Received and not yet settled",
+            totals.in_flight as f64,
+        )
+    }
+
+    fn encode_work(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counts = self.counts();
+        let meters = &self.meters;
+        page.count("andon_windows", "Windows closed", counts.windows)?;
+        let mut unfit: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (reason, count) in self.models.ever().iter().flat_map(|stats| stats.snapshot().unfit) {
+            *unfit.entry(reason).or_default() += count;
+        }
+        page.counts(
+            "andon_windows_unfit",
+            "Windows no model was asked about",
+            "reason",
+            unfit.into_iter(),
+        )?;
+        let late = meters.late_samples.load(Relaxed);
+        page.count("andon_samples_late", "Stored, but too late for their windows", late)?;
+        page.count("andon_alerts_raised", "Alerts raised", counts.alerts_raised)?;
+        page.count("andon_alerts_cleared", "Alerts cleared", counts.alerts_cleared)?;
+        page.count("andon_alert_messages_published", "Confirmed by the broker", counts.published)?;
+        let refused = meters.refused.load(Relaxed);
+        page.count("andon_alert_messages_refused", "Refused by the broker: dead letters", refused)?;
+        page.count(
+            "andon_alert_states_superseded",
+            "Retained states not sent after an outage: newer ones had replaced them",
+            meters.superseded.load(Relaxed),
+        )?;
+        let reloads = self.config.reloads();
+        let results = [
+            ("applied", reloads.applied),
+            ("refused", reloads.refused),
+            ("unchanged", reloads.unchanged),
+        ];
+        page.counts(
+            "andon_config_reloads",
+            "Readings of the configuration since the start",
+            "result",
+            results.into_iter(),
+        )?;
+        page.gauge(
+            "andon_publishing",
+            "1 while the alert broker is connected",
+            f64::from(u8::from(self.publishing())),
+        )?;
+        page.expiries(&self.certificates.seen())
+    }
+
+    fn encode_sources(&self, page: &mut Page<'_>) -> fmt::Result {
+        let sources: Vec<_> = self.sources.list().iter().map(|source| source.snapshot()).collect();
+        let each = |value: fn(&crate::health::SourceSnapshot) -> u64| {
+            sources.iter().map(move |source| (source.name.as_str(), value(source)))
+        };
+        page.gauges(
+            "andon_source_connected",
+            "1 while the source is connected",
+            "source",
+            each(|source| u64::from(source.connected)),
+        )?;
+        page.counts(
+            "andon_source_messages",
+            "Messages or answers",
+            "source",
+            each(|s| s.messages),
+        )?;
+        page.counts("andon_source_errors", "Errors of the source", "source", each(|s| s.errors))?;
+        page.counts("andon_source_connects", "Connections made", "source", each(|s| s.connects))?;
+        self.encode_polling(page)
+    }
+
+    /// Of sources that ask; the achieved rate is the rate of `andon_polls`.
+    fn encode_polling(&self, page: &mut Page<'_>) -> fmt::Result {
+        let sources = self.sources.list();
+        let asking = || sources.iter().filter(|source| source.name.starts_with("modbus:"));
+        if asking().next().is_none() {
+            return Ok(());
+        }
+        let each = |value: fn(&Polling) -> u64| {
+            asking().map(move |source| (source.name.as_str(), value(&source.polling)))
+        };
+        page.counts("andon_polls", "Polls finished", "source", each(|p| p.polls.load(Relaxed)))?;
+        page.counts(
+            "andon_polls_skipped",
+            "Polls that were due while an earlier one was under way",
+            "source",
+            each(|polling| polling.skipped.load(Relaxed)),
+        )?;
+        page.poll_errors(asking())?;
+        page.spreads(
+            "andon_poll_round_trip_seconds",
+            "From a request to its answer",
+            asking().map(|source| (source.name.as_str(), &source.polling.round_trips)),
+        )?;
+        page.spreads(
+            "andon_poll_lateness_seconds",
+            "From the time a poll was due to its begin",
+            asking().map(|source| (source.name.as_str(), &source.polling.lateness)),
+        )
+    }
+}
+
+impl Overview {
+    fn encode_models(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (activated, back) = (&self.meters.activations, &self.meters.rollbacks);
+        let (activated, back) = (activated.load(Relaxed), back.load(Relaxed));
+        page.count("andon_model_activations", "Versions put in another's place", activated)?;
+        page.count("andon_model_rollbacks", "Versions that were taken back", back)?;
+        let models: Vec<_> = self
+            .models
+            .all()
+            .iter()
+            .map(|stats| {
+                let model = &stats.identity;
+                (format!("{}/{}@{}", model.name, model.version, model.device), stats.snapshot())
+            })
+            .collect();
+        let each = |value: fn(&ModelSnapshot) -> u64| {
+            models.iter().map(move |(name, stats)| (name.as_str(), value(stats)))
+        };
+        page.counts("andon_inferences", "Frames answered", "model", each(|s| s.inferences))?;
+        page.counts("andon_inference_batches", "Runs of the model", "model", each(|s| s.batches))?;
+        page.counts(
+            "andon_frames_replaced",
+            "Frames given up for newer ones",
+            "model",
+            each(|s| s.replaced),
+        )?;
+        page.counts(
+            "andon_verdicts_unhealthy",
+            "Answers that were no number or implausible",
+            "model",
+            each(|s| s.unhealthy),
+        )?;
+        page.gauges(
+            "andon_frames_waiting",
+            "Frames that wait for the model",
+            "model",
+            each(|s| s.queued as u64),
+        )
+    }
+
+    /// Of each tag the asset where it is worst: the series are as many as the cards have tags.
+    fn encode_drift(&self, page: &mut Page<'_>) -> fmt::Result {
+        type Figure = fn(&FeatureFigures) -> Option<f64>;
+        let predictions = self.drift.lock().expect(UNPOISONED).figures();
+        let families: [(&str, &str, Figure); 4] = [
+            ("andon_model_feature_missing", "Share of frames without it", |f| Some(f.missing)),
+            ("andon_model_feature_outside", "Share outside the training range", |f| f.outside),
+            ("andon_model_feature_psi", "Population stability index", |f| f.psi),
+            ("andon_model_feature_ks", "Kolmogorov-Smirnov statistic", |f| f.ks),
+        ];
+        for (name, help, figure) in families {
+            let mut worst: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+            for prediction in &predictions {
+                let features = prediction.assets.iter().flat_map(|asset| &asset.figures.features);
+                for (feature, value) in features.filter_map(|f| Some((f, figure(f)?))) {
+                    let key = (prediction.name.as_str(), feature.tag.as_str());
+                    let most = worst.entry(key).or_insert(value);
+                    *most = most.max(value);
+                }
+            }
+            page.features(name, help, worst.into_iter())?;
+        }
+        Ok(())
+    }
+
+    fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {
+        let store = self.store.stats();
+        page.count("andon_commits", "Commits of the buffer", store.commits)?;
+        page.count(
+            "andon_commits_failed",
+            "Commits that failed and were tried again",
+            store.failed_commits,
+        )?;
+        page.count(
+            "andon_blocks_damaged",
+            "Blocks that could not be read back",
+            store.damaged_blocks,
+        )?;
+        page.gauge(
+            "andon_commit_seconds_max",
+            "Slowest commit since the start",
+            store.commit_seconds_max,
+        )?;
+        page.gauge(
+            "andon_buffer_bytes",
+            "The database with its WAL",
+            (store.db_bytes + store.wal_bytes) as f64,
+        )?;
+        page.gauge("andon_wal_bytes", "The WAL alone", store.wal_bytes as f64)?;
+        page.gauge(
+            "andon_store_queue_samples",
+            "Samples that wait for their commit",
+            store.queue_samples as f64,
+        )?;
+        page.gauge(
+            "andon_outbox_messages",
+            "Alert messages not yet confirmed",
+            store.outbox as f64,
+        )?;
+        page.gauge(
+            "andon_dead_letters",
+            "Alert messages the broker refuses",
+            store.dead_letters as f64,
+        )?;
+        page.gauge(
+            "andon_disk_failing",
+            "1 while the last commit failed",
+            f64::from(u8::from(store.disk_failing)),
+        )
+    }
+}
