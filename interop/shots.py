@@ -5,6 +5,7 @@
 
 import math
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,27 @@ from selenium.webdriver.chrome.service import Service
 from test_board import CONFIG
 
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180)}
-PAGES = {"line": "/", "asset": "/assets/press-2", "history": "/history", "health": "/health", "config": "/config"}
+PAGES = {"line": "/", "asset": "/assets/press-2", "history": "/history", "models": "/models", "health": "/health", "config": "/config"}
+# Means and spreads of machine-failure's training; mill-2 works harder than that.
+MILL = {"air_temperature": (300, 2), "process_temperature": (310, 1.5), "rotational_speed": (1538, 176), "torque": (40, 10)}
+MODEL = """
+[[prediction]]
+name = "failure"
+model = "machine-failure"
+assets = ["mill-*"]
+[drift]
+frames = 600
+[runtime]
+models = "models"
+"""
 ASSETS = ["press-1", "press-2", "press-3", "mill-1", "mill-2", "oven-1"]
+
+
+def mill(dice, asset):
+    values = {tag: dice.gauss(*spread) for tag, spread in MILL.items()}
+    values["torque"] *= 1.25 if asset == "mill-2" else 1
+    values |= {"type": dice.choices([0, 1, 2], [6, 3, 1])[0], "tool_wear": dice.uniform(0, 220)}
+    return {tag: round(value, 2) for tag, value in values.items()}
 
 
 class Here(rig.Andon):
@@ -38,16 +58,20 @@ def main(target):
         folder = Path(name)
         broker = rig.Mosquitto(folder)
         config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", "andon.db")
-        daemon = Here(folder, config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
+        shutil.copytree(rig.ROOT / "models" / "machine-failure", folder / "models" / "machine-failure")
+        daemon = Here(folder, MODEL + config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
         publisher = rig.Publisher(broker)
         try:
             # Two minutes of the past, one reading a second.
-            start = time.time() - 120
+            start, dice = time.time() - 120, random.Random(3)
             for second in range(120):
                 for at, asset in enumerate(ASSETS):
                     hot = 0.3 * (second - 70) if asset == "press-2" and second > 70 else 0
                     values = {"temperature": round(62 + at + 4 * math.sin(second / 9 + at) + hot + 6 * (hot > 0), 2),
                               "pressure": round(118 + 3 * math.sin(second / 5 + at), 2)}
+                    for part in range(5 if asset.startswith("mill") else 0):
+                        at_ms = int((start + second) * 1000) + 1 + 190 * part
+                        publisher.json(f"plant/{asset}/telemetry", {"ts": at_ms, "values": mill(dice, asset)})
                     publisher.json(f"plant/{asset}/telemetry", {"ts": int((start + second) * 1000), "values": values})
             publisher.flush()
             rig.wait_for("the alert stands", lambda: "press-2" in daemon._get("/api/v1/alerts"))

@@ -80,7 +80,7 @@ pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
         }
         h2 { (words.models) }
         table {
-            thead { tr { th { (words.model) } th { (words.device) } th { (words.inferences) } th { (words.shed) } th { (words.errors) } th { "ms" } } }
+            thead { tr { th { (words.model) } th { (words.device) } th { (words.inferences) } th { (words.shed) } th { (words.errors) } th { "⌀ ms" } } }
             tbody {
                 @for stats in desk.overview.models.all() {
                     @let stats = stats.snapshot();

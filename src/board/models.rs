@@ -41,19 +41,15 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
         h2 { (health.prediction) " – " (state(health.state, words)) }
         table {
             thead { tr {
-                th { (words.model) } th { (words.device) } th { "p50 ms" } th { "p99 ms" }
+                th { (words.model) } th { (words.device) } th { "p50 / p99, ms" }
                 th { (words.inferences) } th { (words.unfit) } th { (words.waiting) } th { (words.shed) } th { (words.errors) }
             } }
             tbody { tr class=(if health.healthy { "good" } else { "bad" }) {
                 th scope="row" { (health.model) " " (health.version) }
                 td { (health.device) }
-                td { (millis(health.latency_p50_ms)) }
-                td { (millis(health.latency_p99_ms)) }
+                td { (millis(health.latency_p50_ms)) " / " (millis(health.latency_p99_ms)) }
                 td { (health.inferences) }
-                td {
-                    (health.unfit)
-                    @if let Some(reason) = &health.last_unfit { " – " (reason) }
-                }
+                td { (health.unfit) }
                 td { (health.waiting) }
                 td { (health.shed) }
                 td {
@@ -62,6 +58,7 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
                 }
             } }
         }
+        @if let Some(reason) = &health.last_unfit { p { (words.last_unfit) ": " (reason) } }
         @for found in &health.assets { (asset(found, health.raise, words)) }
     }
 }
