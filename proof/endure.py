@@ -330,7 +330,7 @@ async def prove(options):
         if delays:
             report += f"\n  alerts                  {len(load.steps)}, told after {statistics.median(delays) * 1000:.0f} ms, 99 % {delays[len(delays) * 99 // 100] * 1000:.0f} ms"
         daemon.process.send_signal(signal.SIGTERM)
-        if daemon.process.wait(20) != 0:
+        if await asyncio.to_thread(daemon.process.wait, 20) != 0:
             problems.append(f"SIGTERM: exit code {daemon.process.returncode}")
     except RuntimeError as error:
         problems.append(str(error))

@@ -123,7 +123,7 @@ async def prove(options):
             problems.append(f"{len(plant.waiting)} samples are never acknowledged")
         await until(lambda: not judge.alerts(plant)[0], 30)
         daemon.send_signal(signal.SIGTERM)
-        if daemon.wait(20) != 0:
+        if await asyncio.to_thread(daemon.wait, 20) != 0:
             problems.append(f"SIGTERM: exit code {daemon.returncode}")
         for file in partition.inside.glob("andon.db*"):
             shutil.copy(file, folder)

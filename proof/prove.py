@@ -109,9 +109,10 @@ class Box:
         if self.shim:
             self._cut()
 
-    def stop(self):
+    async def stop(self):
+        """The exit code. The plant goes on meanwhile: it has to confirm the last messages."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return await asyncio.to_thread(self.process.wait, 20)
 
     def tail(self):
         return (self.folder / "andon.log").read_text(errors="replace")[-3000:]
@@ -256,7 +257,7 @@ async def settle(box, plant, problems):
     if not await until(lambda: not plant.waiting, 30):
         problems.append(f"{len(plant.waiting)} samples are never acknowledged")
     await until(lambda: not judge.alerts(plant)[0], 30)
-    code = box.stop()
+    code = await box.stop()
     if code != 0:
         problems.append(f"SIGTERM: exit code {code}\n{box.tail()}")
 

@@ -5,11 +5,12 @@
 
 mod round;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::round::{Fate, LATE_BATCH, Round};
@@ -26,6 +27,8 @@ const IN_FLIGHT: usize = 64;
 const LATE_IN_FLIGHT: usize = IN_FLIGHT / 2;
 /// After an outbox that could not be read, or a lost connection.
 const RETRY: Duration = Duration::from_millis(200);
+/// At shutdown: how long the broker may take to confirm. The rest stays in the outbox.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// What has waited longer than this before a link came up is told late.
 const LATE: Duration = Duration::from_secs(10);
@@ -38,7 +41,8 @@ enum Telling {
     Late,
 }
 
-/// Delivers until `token` is cancelled, and then until what is fresh has gone or the link is down.
+/// Delivers until `token` is cancelled, and then until what is fresh has gone, the link is down
+/// or the broker has been silent for too long.
 pub async fn run(
     store: Store,
     publisher: Publisher,
@@ -49,6 +53,10 @@ pub async fn run(
     let mut link = publisher.link();
     let mut courier = Courier { store, publisher, meters, round: None, lost: false };
     let mut flights = Flights::new();
+    let mut patience = pin!(async {
+        token.cancelled().await;
+        sleep(DRAIN).await;
+    });
     loop {
         let up = *link.borrow_and_update();
         changed.borrow_and_update();
@@ -73,10 +81,15 @@ pub async fn run(
             moved = link.changed() => if moved.is_err() {
                 return;
             },
-            () = tokio::time::sleep(RETRY), if retry => {}
+            () = sleep(RETRY), if retry => {}
             () = sleep_until(late.unwrap_or_else(Instant::now)),
                 if late.is_some() && flights.len() < LATE_IN_FLIGHT => {}
             () = token.cancelled(), if !token.is_cancelled() => courier.store.flush().await,
+            () = &mut patience => {
+                let unconfirmed = flights.len();
+                tracing::warn!(unconfirmed, "The broker confirms nothing; the rest is told after the next start.");
+                return;
+            }
         }
     }
 }

@@ -5,11 +5,16 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+/// A stage that has not ended by then is named in the log. Those that wait for a peer wait less.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// In the order of shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,8 +98,15 @@ impl Stages {
             let (ending, rest) = self.tasks.into_iter().partition(|stage| stage.phase == phase);
             self.tasks = rest;
             let ending: Vec<Stage> = ending;
-            for stage in ending {
-                let ended = stage.task.await.context("panicked").and_then(|outcome| outcome);
+            for mut stage in ending {
+                let ended = tokio::select! {
+                    ended = &mut stage.task => ended,
+                    () = sleep(SLOW) => {
+                        tracing::warn!(stage = stage.name, "A stage takes long to end.");
+                        stage.task.await
+                    }
+                };
+                let ended = ended.context("panicked").and_then(|outcome| outcome);
                 tracing::debug!(stage = stage.name, "A stage has ended.");
                 outcome = outcome.and(ended.with_context(|| format!("stage `{}`", stage.name)));
             }

@@ -36,7 +36,8 @@ impl Reporter {
             }
             if *link.borrow_and_update() {
                 let message = self.wire.status(&self.overview.status(), Timestamp::now());
-                if let Err(error) = self.publisher.publish(message).await {
+                let told = token.run_until_cancelled(self.publisher.publish(message)).await;
+                if let Some(Err(error)) = told {
                     tracing::debug!(%error, "The status message was not delivered.");
                 }
             }

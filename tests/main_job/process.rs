@@ -1,9 +1,10 @@
 //! The daemon as a process: signals, exit codes, SIGKILL.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use andon::ledger::Ledger;
@@ -11,6 +12,9 @@ use andon::settings::StoreSettings;
 use andon::store::Store;
 use andon::tag::Registry;
 use andon::time::Timestamp;
+use tokio::io::{self, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::plant::Plant;
 use super::{HOT_RULE, PATIENCE};
@@ -47,6 +51,80 @@ async fn sigterm_drains_and_exits_with_zero() {
     signal(&daemon, "-TERM");
     let status = ended(&mut daemon).await;
     assert!(status.success(), "exit: {status}");
+}
+
+/// A way to the broker that can fall silent without closing: what the daemon says is swallowed.
+struct Relay {
+    address: SocketAddr,
+    silent: watch::Sender<bool>,
+    swallowed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Relay {
+    async fn to(broker: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (silent, is_silent) = watch::channel(false);
+        let swallowed = Arc::<Mutex<Vec<u8>>>::default();
+        let keep = Arc::clone(&swallowed);
+        tokio::spawn(async move {
+            while let Ok((daemon, _)) = listener.accept().await {
+                let broker = TcpStream::connect(broker).await.expect("the broker");
+                let (mut from_daemon, mut to_daemon) = daemon.into_split();
+                let (mut from_broker, mut to_broker) = broker.into_split();
+                tokio::spawn(async move { io::copy(&mut from_broker, &mut to_daemon).await });
+                let (is_silent, keep) = (is_silent.clone(), Arc::clone(&keep));
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(count @ 1..) = from_daemon.read(&mut bytes).await {
+                        if *is_silent.borrow() {
+                            keep.lock().expect("unpoisoned").extend(&bytes[..count]);
+                        } else if to_broker.write_all(&bytes[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, silent, swallowed }
+    }
+
+    async fn swallowed(&self, text: &str) {
+        let there = || {
+            let swallowed = self.swallowed.lock().expect("unpoisoned");
+            swallowed.windows(text.len()).any(|part| part == text.as_bytes())
+        };
+        let seen = async {
+            while !there() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("the daemon speaks");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_15_a_broker_that_falls_silent_keeps_no_daemon_from_an_orderly_end() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let relay = Relay::to(plant.broker).await;
+    let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
+    plant.rewrite(|text| text.replace(&broker, &way));
+    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
+    let raised = first_alert(&mut plant).await;
+    relay.silent.send_replace(true);
+    plant.send("press-1", 1000, &[("temperature", 60.0)]).await;
+    relay.swallowed("io.andon.alert.cleared.v1").await;
+    signal(&daemon, "-TERM");
+    let status = ended(&mut daemon).await;
+    assert!(status.success(), "exit: {status}");
+
+    relay.silent.send_replace(false);
+    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
+    let cleared = plant.next_event("press-1", "hot").await;
+    assert_eq!(cleared["type"], "io.andon.alert.cleared.v1", "the outbox has kept it");
+    assert_eq!(cleared["data"]["alert_id"], raised["data"]["alert_id"]);
+    signal(&daemon, "-TERM");
+    assert!(ended(&mut daemon).await.success());
 }
 
 /// The daemon subscribes at some time after its start: readings are sent until it has.
