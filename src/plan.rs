@@ -119,6 +119,7 @@ fn sound(settings: &Settings, errors: &[Diagnostic]) -> Settings {
         !wrong(&format!("prediction[{at}]"))
             && !wrong("runtime.models")
             && !wrong("runtime.library")
+            && !wrong("runtime.trusted_keys")
     });
     sound
 }

@@ -16,7 +16,7 @@ use super::{client, evaluate};
 use crate::asset::AssetId;
 use crate::frame::{Frame, FrameSpec};
 use crate::model::{self, Inquiry, Loaded, LoadedModel, Package};
-use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
+use crate::settings::{AlertPolicy, Prediction, RuntimeSettings, Settings, WindowSettings};
 use crate::time::Timestamp;
 use crate::verdict::{Evidence, PredictionId, Subject, Verdict};
 
@@ -218,7 +218,7 @@ fn load(
 ) -> anyhow::Result<(LoadedModel, Arc<FrameSpec>, Vec<f32>)> {
     let (models, reference) = evaluate::place(&arguments.model)?;
     let folder = model::find(&models, &reference)?;
-    let package = Package::read(&folder).map_err(|errors| {
+    let package = Package::read(&folder, &RuntimeSettings::default()).map_err(|errors| {
         anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     })?;
     // No card needs a threshold to be timed.

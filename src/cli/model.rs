@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{Daemon, List, text, whole};
 use crate::api::segment;
 use crate::config;
-use crate::model::{self, Service};
+use crate::model::{self, Service, trust};
 use crate::settings::RuntimeSettings;
 
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +26,10 @@ pub(super) enum Command {
     Check(Package),
     /// Verify a package and copy it into the repository. Nothing that runs is touched.
     Add(Package),
+    /// Sign a version's folder: every file in it, with a private key of your own.
+    Sign(Keyed),
+    /// Hold a version's folder against its signature.
+    Verify(Keyed),
     /// Let another version of the repository predict, without a restart.
     Activate {
         /// <name>/<version>, as `andon model list` shows them.
@@ -52,6 +56,15 @@ pub(super) struct Asked {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Keyed {
+    /// PEM, ECDSA on P-256 or P-384: to sign a private key, to verify a public one.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The version's folder: <name>/<version>. The signature is `model.sig` in it.
+    folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Package {
     /// The version's folder: <name>/<version>, with model.onnx and model.toml.
     folder: PathBuf,
@@ -75,6 +88,20 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             swap(asked, &path, &json!({ "by": asked.by }), model)
         }
         Command::Health(health) => super::health::main(health),
+        Command::Sign(keyed) => {
+            let signed = trust::sign(&keyed.real_folder()?, &trust::SecretKey::read(&keyed.key)?)?;
+            println!("{} files are signed by the key {}.", signed.files, signed.fingerprint);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Verify(keyed) => {
+            let keys = [trust::PublicKey::read(&keyed.key)?];
+            let verified = trust::verify(&keyed.real_folder()?, &keys)?;
+            println!(
+                "{} files are as the key {} signed them.",
+                verified.files, verified.fingerprint
+            );
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Check(package) => {
             let (_, service, _) = package.verify()?;
             println!("{}", said(&service, "is good"));
@@ -115,6 +142,13 @@ fn swap(asked: &Asked, path: &str, body: &Value, name: &str) -> anyhow::Result<E
 fn said(service: &Service, what: &str) -> String {
     let identity = &service.identity;
     format!("{} {} {what}; it ran on {}.", identity.name, identity.version, identity.device)
+}
+
+impl Keyed {
+    fn real_folder(&self) -> anyhow::Result<PathBuf> {
+        fs::canonicalize(&self.folder)
+            .with_context(|| format!("{} cannot be read", self.folder.display()))
+    }
 }
 
 impl Package {

@@ -225,7 +225,7 @@ fn known_tags(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let mut tags: Vec<String> = settings.rule.iter().map(|rule| rule.tag.clone()).collect();
     for prediction in &settings.prediction {
         let folder = model::find(&settings.runtime.models, &prediction.model)?;
-        let package = model::Package::read(&folder).map_err(|errors| {
+        let package = model::Package::read(&folder, &settings.runtime).map_err(|errors| {
             anyhow!("{}", errors.first().map(ToString::to_string).unwrap_or_default())
         })?;
         for tag in &package.card.input.tag {

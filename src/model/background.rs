@@ -1,11 +1,12 @@
 //! The background: rows that the model sees ordinarily, against which alerts are explained.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::golden::Nested;
+use super::trust::Files;
 use crate::explain;
 use crate::frame::FrameSpec;
 
@@ -27,12 +28,13 @@ struct Rows {
 
 /// The rows of `file`; without one a single row of training means.
 pub(super) fn read(
-    file: Option<&Path>,
+    files: &Files,
+    file: Option<&str>,
     spec: &FrameSpec,
 ) -> Result<Arc<[Vec<f32>]>, BackgroundError> {
     let Some(file) = file else { return Ok([explain::mean_row(spec)].into()) };
-    let wrong = |message: String| BackgroundError { file: file.to_owned(), message };
-    let text = std::fs::read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let wrong = |message: String| BackgroundError { file: files.path(file), message };
+    let text = files.read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let rows: Rows = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
     if !(1..=MOST_ROWS).contains(&rows.input.len()) {
         return Err(wrong(format!("expected 1 to {MOST_ROWS} rows, got {}", rows.input.len())));

@@ -1,10 +1,9 @@
 //! The golden pair: inputs whose outputs are known. A model that answers otherwise is refused.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
 use super::session::Session;
+use super::trust::Files;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GoldenError {
@@ -45,13 +44,17 @@ impl Nested {
 }
 
 /// The inputs of `file`, one after the other.
-pub(super) fn inputs(file: &Path, length: usize) -> Result<Vec<f32>, GoldenError> {
-    let name = file.display().to_string();
-    let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
-    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-    let golden: Golden =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+pub(super) fn inputs(files: &Files, file: &str, length: usize) -> Result<Vec<f32>, GoldenError> {
+    let (name, golden) = read(files, file)?;
     flattened(&name, &golden, length)
+}
+
+fn read(files: &Files, file: &str) -> Result<(String, Golden), GoldenError> {
+    let name = files.path(file).display().to_string();
+    let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
+    let text = files.read(file).map_err(|error| unreadable(error.to_string()))?;
+    let golden = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    Ok((name, golden))
 }
 
 fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, GoldenError> {
@@ -70,12 +73,14 @@ fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, Gol
 }
 
 /// Runs the items of `file` one by one and, where there are several, together.
-pub(super) fn check(file: &Path, tolerance: f64, session: &mut Session) -> Result<(), GoldenError> {
-    let name = file.display().to_string();
+pub(super) fn check(
+    files: &Files,
+    file: &str,
+    tolerance: f64,
+    session: &mut Session,
+) -> Result<(), GoldenError> {
+    let (name, golden) = read(files, file)?;
     let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
-    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-    let golden: Golden =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     if golden.input.is_empty() || golden.input.len() != golden.output.len() {
         let (inputs, outputs) = (golden.input.len(), golden.output.len());
         let message = format!("expected as many outputs as inputs, got {inputs} and {outputs}");

@@ -231,7 +231,7 @@ impl Loader<'_> {
     }
 
     fn open(&mut self, folder: &Path, prediction: &Prediction) -> Result<Slot, Vec<LoadError>> {
-        let package = Package::read(folder).map_err(|errors| {
+        let package = Package::read(folder, &self.settings.runtime).map_err(|errors| {
             let named = |error| match error {
                 RepositoryError::Card(error) => LoadError::Card(error),
                 error => LoadError::Model { prediction: prediction.name.clone(), error },
@@ -267,10 +267,12 @@ pub(super) fn start(
             SessionError::Claims(claims) => {
                 claims.into_iter().map(|claim| located(package, claim.key, claim.message)).collect()
             }
-            error => vec![LoadError::Session { model: package.folder.clone(), error }],
+            error => {
+                vec![LoadError::Session { model: package.files.folder().to_owned(), error }]
+            }
         },
     )?;
-    golden::check(&package.golden_file(), card.reference.tolerance, &mut session)
+    golden::check(&package.files, &card.reference.golden, card.reference.tolerance, &mut session)
         .map_err(|error| vec![LoadError::Golden(error)])?;
     let identity = Arc::new(ModelIdentity {
         name: card.name.clone(),
@@ -278,8 +280,8 @@ pub(super) fn start(
         sha256: card.sha256.to_ascii_lowercase(),
         device: session.device().to_owned(),
     });
-    let file = card.reference.background.as_ref().map(|name| package.folder.join(name));
-    let background = background::read(file.as_deref(), &spec)
+    let file = card.reference.background.as_deref();
+    let background = background::read(&package.files, file, &spec)
         .map_err(|error| vec![LoadError::Background(error)])?;
     Ok(LoadedModel { identity, card: card.clone(), session, background })
 }

@@ -23,6 +23,7 @@ mod service;
 mod session;
 mod stats;
 mod telemetry;
+pub mod trust;
 mod worker;
 
 pub use self::active::{Active, ActiveError, Choice};

@@ -4,7 +4,6 @@
 //! may take and give whatever tensors it likes. Any other card is held to its graph and its golden
 //! pair, as for a prediction.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use super::repository::{self, Package, RepositoryError};
 use super::runtime::Runtime;
 use super::service::Service;
 use super::session::SessionError;
+use super::trust::Files;
 use crate::settings::RuntimeSettings;
 use crate::verdict::ModelIdentity;
 
@@ -39,10 +39,13 @@ struct ServiceCard {
 pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<LoadError>> {
     let of = |error| LoadError::Repository { reference: reference.to_owned(), error };
     let folder = repository::find(&settings.models, reference).map_err(|error| vec![of(error)])?;
-    let (graph, identity, max_batch) = match service_card(&folder).map_err(|e| vec![of(e)])? {
+    let all_of = |errors: Vec<_>| errors.into_iter().map(of).collect::<Vec<_>>();
+    let mut files = repository::open(&folder, settings).map_err(all_of)?;
+    let (graph, identity, max_batch) = match service_card(&files).map_err(all_of)? {
         Some(card) => {
-            let onnx = repository::read_service(&folder, &card.name, &card.version, &card.sha256)
-                .map_err(|errors| errors.into_iter().map(of).collect::<Vec<_>>())?;
+            let onnx =
+                repository::read_service(&mut files, &card.name, &card.version, &card.sha256)
+                    .map_err(all_of)?;
             let runtime = runtime(settings)?;
             let graph = OnDevice::open(&runtime, &card.runtime, &card.runtime.devices, &onnx)
                 .map_err(|error: SessionError| {
@@ -57,8 +60,7 @@ pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<
             (graph, Arc::new(identity), card.runtime.max_batch)
         }
         None => {
-            let package = Package::read(&folder)
-                .map_err(|errors| errors.into_iter().map(of).collect::<Vec<_>>())?;
+            let package = Package::from_files(files).map_err(all_of)?;
             let model = start(&runtime(settings)?, &package, None)?;
             let max_batch = model.card.runtime.max_batch;
             let identity = Arc::clone(&model.identity);
@@ -74,14 +76,14 @@ fn runtime(settings: &RuntimeSettings) -> Result<Runtime, Vec<LoadError>> {
 }
 
 /// Nothing where the card describes an input.
-fn service_card(folder: &Path) -> Result<Option<ServiceCard>, RepositoryError> {
-    let file = folder.join(repository::CARD);
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| RepositoryError::Unreadable { path: file.clone(), error })?;
+fn service_card(files: &Files) -> Result<Option<ServiceCard>, Vec<RepositoryError>> {
+    let file = files.path(repository::CARD);
+    let text = repository::card_text(files)?;
     let wrong = |error: &toml::de::Error| {
         let place = error.span().map(|span| super::locate::line_and_column(&text, span.start));
         let message = error.message().to_owned();
-        RepositoryError::Card(CardError { file: file.clone(), key: String::new(), place, message })
+        let (file, key) = (file.clone(), String::new());
+        vec![RepositoryError::Card(CardError { file, key, place, message })]
     };
     let table: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
     if ["input", "window", "output"].iter().any(|key| table.contains_key(*key)) {
@@ -93,5 +95,5 @@ fn service_card(folder: &Path) -> Result<Option<ServiceCard>, RepositoryError> {
         let place = super::locate::key(&text, key);
         problem.get_or_insert(CardError { file: file.clone(), key: key.into(), place, message });
     });
-    problem.map_or(Ok(Some(card)), |error| Err(RepositoryError::Card(error)))
+    problem.map_or(Ok(Some(card)), |error| Err(vec![RepositoryError::Card(error)]))
 }

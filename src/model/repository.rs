@@ -1,15 +1,14 @@
 //! The model repository: `<name>/<version>/{model.onnx, model.toml, golden.json}`.
 
 use std::cmp::Ordering;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::card::{Card, CardError};
 use super::external;
 use super::golden::{self, GoldenError};
+use super::trust::{self, Files, Policy, TrustError, sha256};
+use crate::settings::RuntimeSettings;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -34,6 +33,8 @@ pub enum RepositoryError {
     External { path: PathBuf, outside: String },
     #[error(transparent)]
     Card(CardError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 fn list(names: &[String]) -> String {
@@ -43,52 +44,69 @@ fn list(names: &[String]) -> String {
 /// A model as it lies on the disk, its bytes checked against its card.
 #[derive(Debug)]
 pub struct Package {
-    pub folder: PathBuf,
     pub card: Card,
     /// The card's text, for errors that name a line.
     pub(super) text: String,
     pub onnx: Vec<u8>,
+    /// The card's other files; where a signature is asked for, those that were verified.
+    pub(super) files: Files,
 }
 
 impl Package {
     pub fn card_file(&self) -> PathBuf {
-        self.folder.join(CARD)
-    }
-
-    pub fn golden_file(&self) -> PathBuf {
-        self.folder.join(&self.card.reference.golden)
+        self.files.path(CARD)
     }
 
     /// What goes into the model in its golden pairs, item after item of `item_len` numbers.
     pub fn golden_inputs(&self, item_len: usize) -> Result<Vec<f32>, GoldenError> {
-        golden::inputs(&self.golden_file(), item_len)
+        golden::inputs(&self.files, &self.card.reference.golden, item_len)
     }
 
-    /// Reads the model in `folder`; every problem of the card at once.
-    pub fn read(folder: &Path) -> Result<Self, Vec<RepositoryError>> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read(&path).map_err(|error| vec![RepositoryError::Unreadable { path, error }])
-        };
-        let file = folder.join(CARD);
-        let text = String::from_utf8_lossy(&read(CARD)?).into_owned();
+    /// Reads the model in `folder`, under the policy of `settings`; every problem of the card at
+    /// once.
+    pub fn read(folder: &Path, settings: &RuntimeSettings) -> Result<Self, Vec<RepositoryError>> {
+        Self::from_files(open(folder, settings)?)
+    }
+
+    pub(super) fn from_files(mut files: Files) -> Result<Self, Vec<RepositoryError>> {
+        let file = files.path(CARD);
+        let text = card_text(&files)?;
         let card = Card::parse(&file, &text)
             .map_err(|errors| errors.into_iter().map(RepositoryError::Card).collect::<Vec<_>>())?;
-        let onnx = read_service(folder, &card.name, &card.version, &card.sha256)?;
-        Ok(Self { folder: folder.to_owned(), card, text, onnx })
+        let onnx = read_service(&mut files, &card.name, &card.version, &card.sha256)?;
+        Ok(Self { card, text, onnx, files })
     }
+}
+
+/// The files of `folder`, which must be signed where `settings` ask for that.
+pub(super) fn open(
+    folder: &Path,
+    settings: &RuntimeSettings,
+) -> Result<Files, Vec<RepositoryError>> {
+    Policy::of(settings)
+        .map_err(TrustError::from)
+        .and_then(|policy| trust::open(folder, &policy))
+        .map_err(|error| vec![error.into()])
+}
+
+pub(super) fn card_text(files: &Files) -> Result<String, Vec<RepositoryError>> {
+    let bytes = files
+        .read(CARD)
+        .map_err(|error| vec![RepositoryError::Unreadable { path: files.path(CARD), error }])?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The graph's bytes, which must be those that the card means, where the card says it lies.
 pub(super) fn read_service(
-    folder: &Path,
+    files: &mut Files,
     name: &str,
     version: &str,
     hash: &str,
 ) -> Result<Vec<u8>, Vec<RepositoryError>> {
-    let mut errors = misplaced(folder, name, version);
-    let path = folder.join(ONNX);
-    let onnx = fs::read(&path)
+    let mut errors = misplaced(files.folder(), name, version);
+    let path = files.path(ONNX);
+    let onnx = files
+        .take(ONNX)
         .map_err(|error| vec![RepositoryError::Unreadable { path: path.clone(), error }])?;
     let (expected, got) = (hash.to_ascii_lowercase(), sha256(&onnx));
     if expected != got {
@@ -208,13 +226,6 @@ fn compare_parts(a: &str, b: &str) -> Ordering {
             return order;
         }
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes everything");
-        hex
-    })
 }
 
 #[cfg(test)]

@@ -99,12 +99,22 @@ pub struct RuntimeSettings {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub trial: Duration,
+    /// Run no model but those that one of `trusted_keys` has signed; docs/model-trust.md says how.
+    pub require_signature: bool,
+    /// Public keys in PEM: `["/etc/andon/keys/plant.pem"]`.
+    pub trusted_keys: Vec<PathBuf>,
 }
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
         let trial = Duration::from_secs(600);
-        Self { library: None, models: PathBuf::from("models"), trial }
+        Self {
+            library: None,
+            models: PathBuf::from("models"),
+            trial,
+            require_signature: false,
+            trusted_keys: Vec::new(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::super::{path, wording};
 use super::{Check, names};
-use crate::settings::{Settings, StoreSettings, TagSettings};
+use crate::settings::{RuntimeSettings, Settings, StoreSettings, TagSettings};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 const LEAST_STORE: ByteSize = ByteSize::mib(8);
@@ -34,7 +34,21 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
             "use \"127.0.0.1:9187\", or set `http.token_file` so that people can acknowledge alerts",
         );
     }
+    check_trust(check, &settings.runtime);
     check_log_level(check, &settings.log.level);
+}
+
+fn check_trust(check: &mut Check<'_>, runtime: &RuntimeSettings) {
+    if runtime.require_signature && runtime.trusted_keys.is_empty() {
+        check.error(
+            "runtime.trusted_keys",
+            "a signature is required, and no key is trusted, so no model can run",
+            "name the public keys: trusted_keys = [\"/etc/andon/keys/plant.pem\"]",
+        );
+    }
+    if !runtime.require_signature {
+        check.idle("runtime", "trusted_keys", "nothing is held against the keys");
+    }
 }
 
 fn check_log_level(check: &mut Check<'_>, filter: &str) {
