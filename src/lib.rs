@@ -30,6 +30,7 @@ pub mod quality;
 pub mod window;
 
 // Between: what several adapters need of the world outside.
+pub mod audit;
 pub mod tls;
 
 // Layer 2: adapters to the world outside. They never import one another.

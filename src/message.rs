@@ -1,5 +1,8 @@
 //! MQTT messages on their way out, and unreadable ones that came in.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 
 use crate::time::Timestamp;
@@ -47,4 +50,57 @@ pub struct CommandMessage {
     pub asset: String,
     pub prediction: String,
     pub body: Bytes,
+    pub from: Origin,
+}
+
+/// Where a request came from, as far as the box can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// MQTT does not say which client published; the topic is what the broker's ACL guards.
+    Mqtt { broker: String, topic: String },
+    /// `token`: the one of `http.token_file` was asked for and given.
+    Http { peer: Peer, token: bool },
+    /// A signal to the process.
+    Signal(&'static str),
+    /// A file that was written.
+    File,
+    /// The daemon, by a rule of its own.
+    #[default]
+    Itself,
+}
+
+/// The other end of a connection over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer {
+    Address(SocketAddr),
+    /// The user whose process connected to a socket of this machine.
+    User(u32),
+    #[default]
+    Unknown,
+}
+
+/// `mqtt plant acme/alert/press-3/wear/command`, `http 192.0.2.7:50112 with token`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mqtt { broker, topic } => write!(f, "mqtt {broker} {topic}"),
+            Self::Http { peer, token } => {
+                let with = if *token { "with token" } else { "without token" };
+                write!(f, "http {peer} {with}")
+            }
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::File => f.write_str("file"),
+            Self::Itself => f.write_str("andon"),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
 }

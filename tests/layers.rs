@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature", "frame",
         "oip", "picture", "quality", "window",
     ],
-    &["tls"],
+    &["audit", "tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",

@@ -101,7 +101,7 @@ impl Command {
 }
 
 impl Action {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Acknowledge => "acknowledge",
             Self::Shelve(_) => "shelve",

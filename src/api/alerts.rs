@@ -14,6 +14,7 @@ use super::shape::{Alert, Event};
 use super::store::limited;
 use crate::alert::AlertRecord;
 use crate::alert::wire::encode_level;
+use crate::http::Caller;
 use crate::message::CommandMessage;
 use crate::time::Timestamp;
 use crate::watch::{Order, Refusal};
@@ -109,26 +110,23 @@ pub(super) enum ShelveAction {
 pub(super) async fn post_command(
     State(desk): State<Desk>,
     Named((asset, prediction)): Named<(String, String)>,
+    Caller(from): Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Result<Json<Alert>, StatusCode>, Problem> {
     says_json(&headers)?;
-    command(&desk, &asset, &prediction, body).await?;
+    let message = CommandMessage {
+        asset: encode_level(&asset).into_owned(),
+        prediction: encode_level(&prediction).into_owned(),
+        body,
+        from,
+    };
+    command(&desk, message).await?;
     Ok(alert(&desk, &asset, &prediction).map(Json).ok_or(StatusCode::NO_CONTENT))
 }
 
 /// Hands a command to the watch and waits for what it says.
-pub async fn command(
-    desk: &Desk,
-    asset: &str,
-    prediction: &str,
-    body: Bytes,
-) -> Result<(), Problem> {
-    let message = CommandMessage {
-        asset: encode_level(asset).into_owned(),
-        prediction: encode_level(prediction).into_owned(),
-        body,
-    };
+pub async fn command(desk: &Desk, message: CommandMessage) -> Result<(), Problem> {
     let (reply, answer) = oneshot::channel();
     let stopping = |_| Problem::unavailable("the daemon is stopping");
     desk.orders.send(Order { message, reply }).await.map_err(|_| stopping(()))?;

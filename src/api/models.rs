@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 
 use super::Desk;
 use super::problem::{Named, Problem, ProblemBody, says_json};
+use crate::http::Caller;
+use crate::message::Origin;
 use crate::model::Choice;
 use crate::reload::{Swap, SwapError};
 use crate::serving::{Place, Row};
@@ -138,11 +140,12 @@ impl From<Choice> for Chosen {
 pub(super) async fn activate_model(
     State(desk): State<Desk>,
     Named(name): Named<String>,
+    Caller(from): Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Chosen>, Problem> {
     let ActivateBody { version, by } = read(&headers, &body)?;
-    swap(&desk, Swap::Activate { name, version, by: person(by)? }).await
+    swap(&desk, Swap::Activate { name, version, by: person(by)? }, from).await
 }
 
 /// Takes the version before back, at once while the new one is on trial.
@@ -160,11 +163,12 @@ pub(super) async fn activate_model(
 pub(super) async fn roll_back_model(
     State(desk): State<Desk>,
     Named(name): Named<String>,
+    Caller(from): Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Chosen>, Problem> {
     let RollBackBody { by } = read(&headers, &body)?;
-    swap(&desk, Swap::RollBack { name, by: person(by)? }).await
+    swap(&desk, Swap::RollBack { name, by: person(by)? }, from).await
 }
 
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
@@ -174,15 +178,18 @@ fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Pro
 }
 
 fn person(by: String) -> Result<String, Problem> {
-    if by.trim().is_empty() || by.chars().count() > LONGEST_BY {
-        let message = format!("`by` says who asks, in 1 to {LONGEST_BY} characters");
+    let odd = by.chars().any(char::is_control);
+    if by.trim().is_empty() || by.chars().count() > LONGEST_BY || odd {
+        let message = format!(
+            "`by` says who asks, in 1 to {LONGEST_BY} characters without control characters"
+        );
         return Err(Problem::bad_request(message));
     }
     Ok(by)
 }
 
-async fn swap(desk: &Desk, swap: Swap) -> Result<Json<Chosen>, Problem> {
-    let outcome = desk.swaps.ask(swap).await;
+async fn swap(desk: &Desk, swap: Swap, from: Origin) -> Result<Json<Chosen>, Problem> {
+    let outcome = desk.swaps.ask(swap, from).await;
     outcome.map(|choice| Json(choice.into())).map_err(|error| {
         let message = error.to_string();
         match error {

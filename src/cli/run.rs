@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::check;
+use crate::audit;
 use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
 use crate::pipeline::{self, Running};
 use crate::plan::Checked;
@@ -87,7 +88,8 @@ async fn until_stopped(mut running: Running, signals: &mut Signals) -> ExitCode 
 
 fn log_to_stderr(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.level)
-        .with_context(|| format!("log.level `{}` is no filter; try `info`", settings.level))?;
+        .with_context(|| format!("log.level `{}` is no filter; try `info`", settings.level))?
+        .add_directive(format!("{}=info", audit::TARGET).parse()?);
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware;
+use axum::{Extension, Router};
 use futures_util::{StreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+
+use crate::message::Peer;
 
 /// How much a client may ask of the port.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +73,9 @@ pub(super) async fn run(
             Some(next) = next => next,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (server, watcher, router) =
-                    (server.clone(), graceful.watcher(), router.clone());
+            Ok((stream, address)) => {
+                let (server, watcher) = (server.clone(), graceful.watcher());
+                let router = router.clone().layer(Extension(Peer::Address(address)));
                 let stopping = token.clone();
                 tokio::spawn(async move {
                     tokio::select! {

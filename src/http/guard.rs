@@ -1,18 +1,22 @@
 //! Who may speak to the HTTP port: what keeps a web page from elsewhere, a name that was bent to
 //! this box, and a stranger on the network from doing what only people at the plant may do.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::audit::Entry;
+use crate::message::{Origin, Peer};
 use crate::settings::HttpSettings;
 
 /// A token that could be guessed is none.
@@ -80,6 +84,19 @@ impl Guard {
     }
 }
 
+/// Takes out of a request who sent it.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Origin);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let unknown = || Self(Origin::Http { peer: Peer::Unknown, token: false });
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(unknown))
+    }
+}
+
 /// The file of `http.token_file` holds no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -137,13 +154,28 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
 
 pub(super) async fn guard(
     State(guard): State<Arc<Guard>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let authority = request.uri().authority().map(Authority::as_str);
-    let mut response = match guard.check(request.method(), authority, request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(denied) => denied.into_response(),
+    let verdict = guard.check(request.method(), authority, request.headers());
+    let peer = request.extensions().get().copied().unwrap_or_default();
+    let changes = !request.method().is_safe();
+    let token = changes && guard.token.is_some() && verdict.is_ok();
+    let from = Origin::Http { peer, token };
+    let mut response = match verdict {
+        Ok(()) => {
+            request.extensions_mut().insert(Caller(from));
+            next.run(request).await
+        }
+        Err(denied) => {
+            if changes {
+                let object = format!("{} {}", request.method(), request.uri().path());
+                let entry = Entry { action: "request", object: &object, by: None, from: &from };
+                entry.refused(&denied);
+            }
+            denied.into_response()
+        }
     };
     let headers = response.headers_mut();
     for (name, value) in [

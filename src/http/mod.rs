@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::accept::Limits;
-pub use self::guard::{Guard, TokenError};
+pub use self::guard::{Caller, Guard, TokenError};
 
 /// No request needs more.
 const LARGEST_BODY: usize = 64 * 1024;

@@ -17,8 +17,9 @@ use super::connection::{Arrival, Link, LinkError};
 use super::dialer::{BrokerError, Dialer, Role};
 use super::reconnect::{Reconnect, log};
 use super::wire::{Received, Welcome, publish_size};
+use crate::audit::Entry;
 use crate::decode::topic::TopicPattern;
-use crate::message::{CommandMessage, Message};
+use crate::message::{CommandMessage, Message, Origin};
 use crate::settings::Broker;
 use crate::time::Timestamp;
 
@@ -344,17 +345,22 @@ impl PublisherTask {
             tracing::warn!(%topic, "a message that is no command came in; it is ignored");
             return;
         };
+        let from =
+            Origin::Mqtt { broker: self.broker_name.clone(), topic: topic.clone().into_owned() };
+        let object = format!("{asset}/{prediction}");
+        let entry = || Entry { action: "command", object: &object, by: None, from: &from };
         if message.retained {
-            tracing::warn!(%topic, "a retained command is ignored: it would be obeyed for ever");
+            entry().refused(&"it is retained, and would be obeyed for ever");
             return;
         }
         let command = CommandMessage {
             asset: asset.to_owned(),
             prediction: prediction.to_owned(),
             body: message.payload,
+            from: from.clone(),
         };
         if self.commands.try_send(command).is_err() {
-            tracing::warn!(%topic, "a command is dropped: too many wait already");
+            entry().refused(&"too many commands wait already");
         }
     }
 

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
 use super::report::Read;
+use crate::audit::Entry;
 use crate::config;
+use crate::message::Origin;
 use crate::plan::{self, Checked};
 use crate::time::Timestamp;
 
@@ -67,7 +69,7 @@ impl Follower {
         loop {
             let why = tokio::select! {
                 () = token.cancelled() => return,
-                Some(()) = self.hangups.recv() => "SIGHUP",
+                Some(()) = self.hangups.recv() => Origin::Signal("SIGHUP"),
                 Some(request) = self.tuning.swaps.requests.recv() => {
                     self.tuning.obey(request).await;
                     continue;
@@ -79,16 +81,23 @@ impl Follower {
                     if !settled || now == self.read {
                         continue;
                     }
-                    "the file has changed"
+                    Origin::File
                 }
             };
             self.read = self.look();
-            self.reload(why).await;
+            self.reload(&why).await;
         }
     }
 
-    async fn reload(&mut self, why: &str) {
+    async fn reload(&mut self, from: &Origin) {
         let begun = Instant::now();
+        let why = match from {
+            Origin::File => "the file has changed".to_owned(),
+            from => from.to_string(),
+        };
+        let why = why.as_str();
+        let object = self.file.display().to_string();
+        let entry = Entry { action: "reload", object: &object, by: None, from };
         let (file, running) = (self.file.clone(), self.tuning.settings.clone());
         let read = tokio::task::spawn_blocking(move || plan::reread(&file, &running)).await;
         let report = self.tuning.report.clone();
@@ -96,13 +105,18 @@ impl Follower {
             Ok(Ok(checked)) => checked,
             Ok(Err(diagnostics)) => {
                 report.refused(&diagnostics, &config::sheets(&self.file));
+                entry.refused(&"the configuration has errors, which the log names");
                 tracing::error!(
                     why,
                     "The configuration is refused, the old one runs on:\n{diagnostics}"
                 );
                 return;
             }
-            Err(error) => return self.broke(why, &format!("reading it failed: {error}")),
+            Err(error) => {
+                let error = format!("reading it failed: {error}");
+                entry.refused(&error);
+                return self.broke(why, &error);
+            }
         };
         let Checked { settings, models, warnings, source } = checked;
         for warning in &warnings {
@@ -111,11 +125,17 @@ impl Follower {
         let predictions = models.map_or_else(Vec::new, |models| models.predictions);
         let applied = match self.tuning.apply(&settings, &predictions).await {
             Ok(applied) => applied,
-            Err(error) => return self.broke(why, &format!("{error:#}")),
+            Err(error) => {
+                let error = format!("{error:#}");
+                entry.refused(&error);
+                return self.broke(why, &error);
+            }
         };
         let read = Read { sheets: source.sheets(), warnings: &warnings };
         report.applied(&applied, read, Timestamp::now());
         let took = begun.elapsed();
+        let (done, left) = (applied.done.len(), applied.left.len());
+        entry.done_with(&format!("{done} settings have changed, {left} need a restart"));
         for change in &applied.done {
             tracing::info!(%change, "A setting has changed.");
         }

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::Tuning;
 use super::trial::{BY_ITSELF, Trial};
+use crate::audit::Entry;
+use crate::message::Origin;
 use crate::model::{
     Active, ActiveError, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker, Models,
     Service, load_version,
@@ -35,10 +37,29 @@ pub enum Swap {
     },
 }
 
+impl Swap {
+    /// Writes into the audit log how it ended.
+    pub(super) fn note(&self, from: &Origin, outcome: &Result<Choice, SwapError>) {
+        let (action, object, by) = match self {
+            Self::Activate { name, version, by } => ("activate", format!("{name}/{version}"), by),
+            Self::RollBack { name, by } => ("rollback", name.clone(), by),
+        };
+        let entry = Entry { action, object: &object, by: Some(by), from };
+        match outcome {
+            Ok(Choice { version, previous, .. }) => {
+                let before = previous.as_deref().unwrap_or("a version that failed");
+                entry.done_with(&format!("{version} in the place of {before}"));
+            }
+            Err(error) => entry.refused(error),
+        }
+    }
+}
+
 /// A swap whose sender waits for the answer: the choice as it is written down.
 #[derive(Debug)]
 pub struct SwapRequest {
     swap: Swap,
+    from: Origin,
     reply: oneshot::Sender<Result<Choice, SwapError>>,
 }
 
@@ -118,10 +139,10 @@ impl Swaps {
 }
 
 impl SwapDesk {
-    pub async fn ask(&self, swap: Swap) -> Result<Choice, SwapError> {
+    pub async fn ask(&self, swap: Swap, from: Origin) -> Result<Choice, SwapError> {
         let _turn = self.turn.try_lock().map_err(|_| SwapError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let request = SwapRequest { swap, reply };
+        let request = SwapRequest { swap, from, reply };
         self.requests.send(request).await.map_err(|_| SwapError::Stopping)?;
         answer.await.map_err(|_| SwapError::Stopping)?
     }
@@ -129,11 +150,9 @@ impl SwapDesk {
 
 impl Tuning {
     pub(super) async fn obey(&mut self, request: SwapRequest) {
-        let SwapRequest { swap, reply } = request;
+        let SwapRequest { swap, from, reply } = request;
         let outcome = self.swap(&swap).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(?swap, %error, "A model stays as it is.");
-        }
+        swap.note(&from, &outcome);
         // Whoever asked may have gone.
         let _ = reply.send(outcome);
     }
@@ -162,10 +181,6 @@ impl Tuning {
         let (name_, begun) = (name.to_owned(), Instant::now());
         self.swaps.trials.push(Trial { name: name_, begun, stats, before, retired });
         add(&self.swaps.meters.activations, 1);
-        tracing::info!(
-            target: "audit", action = "activate", model = name, version, previous = running, by,
-            "A model was put in another's place."
-        );
         Ok(choice)
     }
 
@@ -202,10 +217,6 @@ impl Tuning {
         // A full disk must not keep a version that fails.
         self.write_down(name, &choice)?;
         add(&self.swaps.meters.rollbacks, 1);
-        tracing::info!(
-            target: "audit", action = "roll back", model = name, version, previous = running, by,
-            "A model was taken back."
-        );
         Ok(choice)
     }
 

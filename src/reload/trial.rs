@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Tuning;
+use super::swap::Swap;
+use crate::message::Origin;
 use crate::model::{LoadedPrediction, ModelSnapshot, ModelStats, ModelWorker};
 
 /// Who the log and the record name where no person asked.
@@ -56,7 +58,10 @@ impl Tuning {
         });
         if let Some((name, fault)) = failed {
             tracing::error!(model = name, fault, "A version on trial fails: it is taken back.");
-            if let Err(error) = self.roll_back(&name, BY_ITSELF).await {
+            let outcome = self.roll_back(&name, BY_ITSELF).await;
+            let swap = Swap::RollBack { name: name.clone(), by: BY_ITSELF.into() };
+            swap.note(&Origin::Itself, &outcome);
+            if let Err(error) = outcome {
                 tracing::error!(model = name, %error, "It could not be taken back.");
                 self.swaps.trials.retain(|trial| trial.name != name);
             }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::refusal::Refusal;
 use super::shelf::Shelf;
+use crate::audit::Entry;
+use crate::message::Origin;
 use crate::model::{Call, CallError, Service};
 use crate::oip::{Request, Tensor};
 use crate::telemetry::Overview;
@@ -15,6 +17,8 @@ pub(super) const SMALL: usize = 64 * 1024;
 pub(super) struct Counter {
     pub(super) shelf: Arc<Shelf>,
     pub(super) overview: Overview,
+    /// Who asks.
+    pub(super) from: Origin,
 }
 
 impl Counter {
@@ -42,8 +46,30 @@ impl Counter {
     }
 
     pub(super) async fn load(&self, model: String) -> Result<(), Refusal> {
-        let shelf = Arc::clone(&self.shelf);
-        apart(move || shelf.load(&model)).await?
+        let (shelf, name) = (Arc::clone(&self.shelf), model.clone());
+        let outcome = match apart(move || shelf.load(&name)).await {
+            Ok(outcome) => outcome,
+            Err(broken) => Err(broken),
+        };
+        self.note("load", &model, outcome)
+    }
+
+    pub(super) fn unload(&self, model: &str) -> Result<(), Refusal> {
+        self.note("unload", model, self.shelf.unload(model))
+    }
+
+    fn note(
+        &self,
+        action: &str,
+        object: &str,
+        outcome: Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let entry = Entry { action, object, by: None, from: &self.from };
+        match &outcome {
+            Ok(()) => entry.done(),
+            Err(refusal) => entry.refused(refusal),
+        }
+        outcome
     }
 
     /// Name, version, and whether it is loaded.

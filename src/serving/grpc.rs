@@ -22,6 +22,7 @@ use tonic_prost::ProstCodec;
 use super::counter::{Counter, SMALL, apart};
 use super::refusal::Refusal;
 use super::tell;
+use crate::http::Caller;
 use crate::model::{CallError, Service, Tally};
 use crate::oip::grpc::{self, ModelInferRequest, ModelInferResponse};
 use crate::oip::{DataType, TensorSpec};
@@ -31,10 +32,12 @@ pub(super) fn router() -> Router<Counter> {
 }
 
 async fn method(
-    State(counter): State<Counter>,
+    State(mut counter): State<Counter>,
     Path(method): Path<String>,
+    Caller(from): Caller,
     request: HttpRequest,
 ) -> Response<Body> {
+    counter.from = from;
     let wire = Wire { counter, request };
     match method.as_str() {
         "ServerLive" => wire.unary(live).await,
@@ -194,7 +197,7 @@ async fn load(counter: Counter, asked: grpc::RepositoryModelRequest) -> Answer<g
 }
 
 async fn unload(counter: Counter, asked: grpc::RepositoryModelRequest) -> Answer<grpc::Nothing> {
-    counter.shelf.unload(&asked.model_name)?;
+    counter.unload(&asked.model_name)?;
     Ok(grpc::Nothing {})
 }
 

@@ -17,6 +17,8 @@ use super::counter::{Counter, SMALL, apart};
 use super::refusal::Refusal;
 use super::shelf::Shelf;
 use super::{grpc, tell};
+use crate::http::Caller;
+use crate::message::Origin;
 use crate::model::Service;
 use crate::oip::{self, Request};
 use crate::telemetry::Overview;
@@ -36,7 +38,7 @@ fn find(counter: &Counter, named: &Named) -> Result<Service, Refusal> {
 
 /// The protocol for the models on `shelf`.
 pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
-    let counter = Counter { shelf, overview };
+    let counter = Counter { shelf, overview, from: Origin::default() };
     let limit = counter.limit();
     let both =
         |routes: Router<Counter>, tail: &str, handler: axum::routing::MethodRouter<Counter>| {
@@ -124,25 +126,29 @@ async fn index(State(counter): State<Counter>, body: Result<Bytes, BytesRejectio
 }
 
 async fn load(
-    State(counter): State<Counter>,
+    State(mut counter): State<Counter>,
     Path(named): Path<Named>,
+    Caller(from): Caller,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     let asked = asked(&counter, body)?;
     if asked.get("parameters").and_then(Value::as_object).is_some_and(|given| !given.is_empty()) {
         return Err(Refusal::invalid(tell::NO_PARAMETERS));
     }
+    counter.from = from;
     counter.load(named.model).await?;
     Ok(StatusCode::OK.into_response())
 }
 
 async fn unload(
-    State(counter): State<Counter>,
+    State(mut counter): State<Counter>,
     Path(named): Path<Named>,
+    Caller(from): Caller,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     asked(&counter, body)?;
-    counter.shelf.unload(&named.model)?;
+    counter.from = from;
+    counter.unload(&named.model)?;
     Ok(StatusCode::OK.into_response())
 }
 

@@ -19,6 +19,7 @@ use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
 use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
 use crate::asset::AssetId;
+use crate::audit::Entry;
 use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
@@ -327,18 +328,26 @@ impl Watch {
     }
 
     fn obey(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Refusal> {
-        match self.command(message, now) {
+        let (asset, prediction) = (decode_level(&message.asset), decode_level(&message.prediction));
+        let object = format!("{asset}/{prediction}");
+        let mut entry = Entry { action: "command", object: &object, by: None, from: &message.from };
+        let command = match Command::parse(&message.body) {
+            Ok(command) => command,
+            Err(error) => {
+                entry.refused(&error);
+                return Err(error.into());
+            }
+        };
+        let by = command.by.clone();
+        (entry.action, entry.by) = (command.action.as_str(), Some(by.as_str()));
+        match self.command(&asset, &prediction, command, now) {
             Ok(transition) => {
                 transition.iter().for_each(|transition| self.commit(transition));
+                entry.done();
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(
-                    asset = message.asset,
-                    prediction = message.prediction,
-                    %error,
-                    "A command on an alert was refused."
-                );
+                entry.refused(&error);
                 Err(error)
             }
         }
@@ -346,13 +355,13 @@ impl Watch {
 
     fn command(
         &mut self,
-        message: &CommandMessage,
+        name: &str,
+        prediction: &str,
+        command: Command,
         now: Timestamp,
     ) -> Result<Option<Transition>, Refusal> {
-        let command = Command::parse(&message.body)?;
-        let prediction = self.prediction_id(&decode_level(&message.prediction))?;
-        let name = decode_level(&message.asset);
-        let asset = self.registry.lookup_asset(&name);
+        let prediction = self.prediction_id(prediction)?;
+        let asset = self.registry.lookup_asset(name);
         let asset = asset.ok_or_else(|| Refusal::Unknown(format!("asset `{name}`")))?;
         Ok(self.book.command(asset, prediction, command, now)?)
     }

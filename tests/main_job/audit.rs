@@ -1,0 +1,255 @@
+//! The audit log: one line for each thing that was asked for, whoever asked, however it ended.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::mpsc;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::plant::Plant;
+use super::process::andon;
+use super::{HOT_RULE, PATIENCE};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// The daemon as a process, and what its log says.
+struct Logged {
+    process: Child,
+    lines: mpsc::Receiver<Value>,
+    http: String,
+}
+
+impl Logged {
+    /// `level` keeps everything quiet but the audit and the port's address.
+    fn start(plant: &Plant) -> Self {
+        plant.rewrite(|text| {
+            format!("{text}[log]\nlevel = \"error,andon::cli::run=info\"\njson = true\n")
+        });
+        let mut process = andon("run", &plant.config()).spawn().expect("the daemon");
+        let stderr = BufReader::new(process.stderr.take().expect("piped"));
+        let (said, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let Ok(line) = serde_json::from_str(&line) else { continue };
+                if said.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut own = Self { process, lines, http: String::new() };
+        let running = own.line("andon::cli::run");
+        let address = running["fields"]["http"].as_str().expect("an address");
+        own.http = address.trim_start_matches("http://").to_owned();
+        own
+    }
+
+    fn line(&self, target: &str) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
+            if line["target"] == target {
+                return line;
+            }
+        }
+    }
+
+    /// The next line of the audit: action, object, by, from, outcome, detail.
+    fn audited(&self) -> [String; 6] {
+        let line = self.line("audit");
+        ["action", "object", "by", "from", "outcome", "detail"]
+            .map(|key| line["fields"][key].as_str().expect("a text").to_owned())
+    }
+
+    async fn ask(&self, request: String) -> String {
+        let mut stream = tokio::net::TcpStream::connect(&self.http).await.expect("a connection");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    }
+
+    async fn post(&self, path: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        self.ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+             Content-Length: {length}\r\n\r\n{body}"
+        ))
+        .await
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A line without the port that the client happened to have.
+fn told(line: [String; 6]) -> String {
+    let [action, object, by, from, outcome, detail] = line;
+    let from = from
+        .split(' ')
+        .map(|word| if word.starts_with("127.0.0.1:") { "127.0.0.1" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ");
+    format!("{action} | {object} | {by} | {from} | {outcome} | {detail}")
+}
+
+async fn alert(plant: &mut Plant) {
+    plant.send("press-1", 1, &[("temperature", 60.0)]).await;
+    // The daemon may not have subscribed yet.
+    let raised = async {
+        for second in 2.. {
+            plant.send("press-1", second, &[("temperature", 85.0)]).await;
+            let next = plant.next_event("press-1", "hot");
+            if tokio::time::timeout(PATIENCE / 20, next).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, raised).await.expect("an alert");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_acknowledges_and_shelves_over_mqtt_is_written_with_the_topic_and_its_claim() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let daemon = Logged::start(&plant);
+    alert(&mut plant).await;
+    let from = "mqtt plant site/press-1/alert/hot/command";
+    plant.command("press-1", "hot", r#"{"action":"acknowledge","by":"R. Meyer"}"#).await;
+    let line = told(daemon.audited());
+    assert_eq!(line, format!("acknowledge | press-1/hot | R. Meyer | {from} | done | "));
+    plant.command("press-1", "hot", r#"{"action":"shelve","by":"B","for":"1h"}"#).await;
+    assert_eq!(told(daemon.audited()), format!("shelve | press-1/hot | B | {from} | done | "));
+    plant.command("press-1", "hot", r#"{"action":"unshelve","by":"B"}"#).await;
+    assert_eq!(told(daemon.audited()), format!("unshelve | press-1/hot | B | {from} | done | "));
+    plant.command("press-1", "hot", r#"{"action":"unshelve","by":"B"}"#).await;
+    let line = told(daemon.audited());
+    let refused =
+        format!("unshelve | press-1/hot | B | {from} | refused | the alert is not shelved");
+    assert!(line.starts_with(&refused), "{line}");
+    plant.command("press-1", "hot", "gibberish").await;
+    let line = told(daemon.audited());
+    let refused =
+        format!("command | press-1/hot |  | {from} | refused | the command cannot be read");
+    assert!(line.starts_with(&refused), "{line}");
+    plant.command("nobody", "hot", r#"{"action":"acknowledge","by":"R. Meyer"}"#).await;
+    let line = told(daemon.audited());
+    assert!(line.ends_with("| refused | there is no asset `nobody`"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_acknowledges_over_http_is_written_with_the_address_and_the_token() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let token = plant.folder.path().join("http.token");
+    std::fs::write(&token, "a token of the test").expect("written");
+    plant.rewrite(|text| {
+        text.replace("[http]\n", &format!("[http]\ntoken_file = \"{}\"\n", token.display()))
+    });
+    let daemon = Logged::start(&plant);
+    alert(&mut plant).await;
+    let path = "/api/v1/alerts/press-1/hot/command";
+    let body = r#"{"action":"acknowledge","by":"R. Meyer"}"#;
+    let answer = daemon.post(path, JSON, body).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let line = told(daemon.audited());
+    let refused =
+        format!("request | POST {path} |  | http 127.0.0.1 without token | refused | this needs");
+    assert!(line.starts_with(&refused), "{line}");
+    let headers = format!("{JSON}Authorization: Bearer a token of the test\r\n");
+    let answer = daemon.post(path, &headers, body).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let line = told(daemon.audited());
+    assert_eq!(line, "acknowledge | press-1/hot | R. Meyer | http 127.0.0.1 with token | done | ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_site_and_a_name_bent_to_the_box_are_written() {
+    let plant = Plant::new(HOT_RULE).await;
+    let daemon = Logged::start(&plant);
+    let path = "/api/v1/alerts/press-1/hot/command";
+    daemon.post(path, "Origin: http://evil.example\r\n", "{}").await;
+    let line = told(daemon.audited());
+    assert!(line.ends_with("| refused | pages of another site may not change anything here"));
+    daemon
+        .ask(format!(
+            "POST {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await;
+    let line = told(daemon.audited());
+    assert!(line.contains("| refused | `evil.example` is not a name of this box"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_version_the_way_back_and_loading_for_requests_are_written() {
+    let rules = "[[prediction]]\nname = \"root\"\nmodel = \"root\"\nassets = [\"press-*\"]\n\
+                 alert = { raise = 100.0 }\n";
+    let plant = Plant::new(rules).await;
+    let models = plant.folder.path().join("models");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/root/1.0.0");
+    for version in ["1.0.0", "1.1.0"] {
+        let to = models.join("root").join(version);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in ["model.onnx", "golden.json"] {
+            std::fs::copy(from.join(file), to.join(file)).expect("copied");
+        }
+        let card = std::fs::read_to_string(from.join("model.toml")).expect("a card");
+        let card = card.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+        std::fs::write(to.join("model.toml"), card).expect("written");
+    }
+    plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
+    let daemon = Logged::start(&plant);
+    let here = "http 127.0.0.1 without token";
+    let activate = "/api/v1/models/root/activate";
+    let answer = daemon.post(activate, JSON, r#"{"version":"1.0.0","by":"A"}"#).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let done = format!("activate | root/1.0.0 | A | {here} | done | 1.0.0 in the place of 1.1.0");
+    assert_eq!(told(daemon.audited()), done);
+    daemon.post(activate, JSON, r#"{"version":"9","by":"A"}"#).await;
+    let line = told(daemon.audited());
+    let refused = format!("activate | root/9 | A | {here} | refused | ");
+    assert!(line.starts_with(&refused), "{line}");
+    daemon.post("/api/v1/models/root/rollback", JSON, r#"{"by":"B"}"#).await;
+    let done = format!("rollback | root | B | {here} | done | 1.1.0 in the place of 1.0.0");
+    assert_eq!(told(daemon.audited()), done);
+    daemon.post("/v2/repository/models/none/load", JSON, "").await;
+    let line = told(daemon.audited());
+    assert!(line.starts_with(&format!("load | none |  | {here} | refused | ")), "{line}");
+    daemon.post("/v2/repository/models/root/unload", JSON, "").await;
+    let line = told(daemon.audited());
+    assert!(line.starts_with(&format!("unload | root |  | {here} | refused | ")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_is_written_whether_a_signal_or_the_file_asked_for_it() {
+    let plant = Plant::new(HOT_RULE).await;
+    let daemon = Logged::start(&plant);
+    let file = plant.config().display().to_string();
+    let hup = Command::new("kill").arg("-HUP").arg(daemon.process.id().to_string()).status();
+    assert!(hup.expect("kill").success());
+    let line = told(daemon.audited());
+    let detail = "0 settings have changed, 0 need a restart";
+    assert_eq!(line, format!("reload | {file} |  | signal SIGHUP | done | {detail}"));
+    plant.rewrite(|text| text.replace("limit = 80.0", "limit = 81.0"));
+    let detail = "1 settings have changed, 0 need a restart";
+    let line = told(daemon.audited());
+    assert_eq!(line, format!("reload | {file} |  | file | done | {detail}"));
+    plant.rewrite(|text| text.replace("limit = 81.0", "limit = \"much\""));
+    let line = told(daemon.audited());
+    assert!(line.starts_with(&format!("reload | {file} |  | file | refused | ")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_names_forge_no_second_line() {
+    let plant = Plant::new(HOT_RULE).await;
+    let daemon = Logged::start(&plant);
+    let body = r#"{"version":"1\n{\"target\":\"audit\"}","by":"A"}"#;
+    daemon.post("/api/v1/models/root/activate", JSON, body).await;
+    let [_, object, ..] = daemon.audited();
+    assert_eq!(object, "root/1\n{\"target\":\"audit\"}", "in one line, escaped");
+    let body = "{\"version\":\"1\",\"by\":\"A\\nB\"}";
+    let answer = daemon.post("/api/v1/models/root/activate", JSON, body).await;
+    assert!(answer.contains("without control characters"), "{answer}");
+}
