@@ -211,6 +211,10 @@ async fn another_version_the_way_back_and_loading_for_requests_are_written() {
     let line = told(daemon.audited());
     let refused = format!("activate | root/9 | A | {here} | refused | ");
     assert!(line.starts_with(&refused), "{line}");
+    daemon.post(activate, JSON, r#"{"version":"../../etc","by":"A"}"#).await;
+    let line = told(daemon.audited());
+    assert!(line.starts_with("activate | root/../../etc | A | "), "{line}");
+    assert!(line.contains("is no model"), "{line}");
     daemon.post("/api/v1/models/root/rollback", JSON, r#"{"by":"B"}"#).await;
     let done = format!("rollback | root | B | {here} | done | 1.1.0 in the place of 1.0.0");
     assert_eq!(told(daemon.audited()), done);

@@ -11,7 +11,7 @@ use super::{HOT_RULE, PATIENCE};
 const JSON: &str = "Content-Type: application/json\r\n";
 const COMMAND: &str = "/api/v1/alerts/press-1/hot/command";
 
-fn status(answer: &str) -> u16 {
+pub(super) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("an HTTP answer")
 }
 

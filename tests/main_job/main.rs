@@ -3,6 +3,7 @@
 mod audit;
 mod board;
 mod drift;
+mod hostile;
 mod plant;
 mod process;
 mod reload;
