@@ -24,6 +24,7 @@ use super::readers::Readers;
 use super::recent::Recent;
 use super::reconnect::{Reconnect, Volume};
 use super::wire::Welcome;
+use crate::clock::Steps;
 use crate::decode::payload::DecoderError;
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Shed};
@@ -93,6 +94,8 @@ impl Ingest {
             ledger: parts.ledger,
             health: parts.health,
             quarantine: parts.quarantine,
+            steps: Steps::default(),
+            opened: Instant::now(),
             recent: Recent::new(parts.broker.receive_maximum),
             open: OpenBatch::default(),
         };
@@ -340,7 +343,10 @@ impl Ingest {
     fn retune(&mut self, link: Option<&mut Link>) -> Result<(), LinkError> {
         let wanted = self.retunes.borrow_and_update().clone();
         match self.readers.decoders(&wanted) {
-            Ok(decoders) => self.intake.decoders = decoders,
+            Ok(mut decoders) => {
+                decoders.clock_is_behind(self.intake.steps.behind());
+                self.intake.decoders = decoders;
+            }
             Err(error) => {
                 tracing::error!(broker = self.broker_name, %error, "the subscriptions stay");
                 return Ok(());

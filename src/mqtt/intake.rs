@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::acks::Acks;
 use super::recent::Recent;
 use super::wire::Received;
+use crate::clock::{Reading, Steps};
 use crate::decode::payload::{Decoded, Decoders, Fault};
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
@@ -30,6 +32,8 @@ pub(super) struct Intake {
     pub(super) health: Arc<SourceHealth>,
     pub(super) quarantine: mpsc::Sender<Quarantined>,
     pub(super) recent: Recent,
+    pub(super) steps: Steps,
+    pub(super) opened: Instant,
     pub(super) open: OpenBatch,
 }
 
@@ -64,6 +68,9 @@ impl Intake {
         if open.messages == 0 {
             open.received = now;
             open.stale = message.retained;
+            if self.steps.observe(Reading { wall: now, steady: self.opened.elapsed() }) != 0 {
+                self.decoders.clock_is_behind(self.steps.behind());
+            }
         }
         open.messages += 1;
         let mut known = false;

@@ -311,6 +311,12 @@ impl Store {
         Ok(count)
     }
 
+    /// By how much the clock of an earlier life was ahead of `now`, as far as the newest blocks tell.
+    pub async fn was_ahead(&self, now: Timestamp) -> Result<Duration, StoreError> {
+        let latest = read::latest_arrival(&self.shared.readers).await?;
+        Ok(latest.map_or(Duration::ZERO, |latest| latest.since(now)))
+    }
+
     /// The newest first.
     pub async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         Ok(read::quarantined(&self.shared.readers, limit).await?)

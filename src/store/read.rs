@@ -69,6 +69,17 @@ pub(super) async fn tail_ids(readers: &SqlitePool, span: Duration) -> Result<Vec
     Ok(ids)
 }
 
+/// The latest arrival among the newest blocks.
+pub(super) async fn latest_arrival(readers: &SqlitePool) -> Result<Option<Timestamp>> {
+    let received: Option<i64> = sqlx::query_scalar(
+        "SELECT max(received) FROM (SELECT received FROM block ORDER BY id DESC LIMIT ?)",
+    )
+    .bind(TAIL_BLOCKS)
+    .fetch_one(readers)
+    .await?;
+    Ok(received.map(Timestamp::from_nanos))
+}
+
 /// Reads and decodes the blocks `ids`, a few at a time, and hands over each one's samples and
 /// when it was received. Blocks that are gone by now are passed over; damaged ones are too,
 /// counted and logged.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{TICK, Watch};
 use crate::alert::AlertRecord;
+use crate::clock::Steps;
 use crate::frame::Frame;
 use crate::sample::Sample;
 use crate::store::WindowMark;
@@ -27,6 +28,8 @@ impl Watch {
     /// Puts alerts, windows and rules back to where the last life left them.
     pub async fn restore(&mut self, verdicts: &mut mpsc::Receiver<Verdict>) -> anyhow::Result<()> {
         self.know_all();
+        self.steps = Steps::begin(self.store.was_ahead(Timestamp::now()).await?);
+        self.inspector.clock_is_behind(self.steps.behind());
         for (key, state) in self.store.alert_states().await? {
             match serde_json::from_str::<AlertRecord>(&state) {
                 Ok(record) => {
@@ -49,7 +52,8 @@ impl Watch {
         let frames = self.rebuild_windows().await?;
         self.ask_again(frames, verdicts).await;
         let now = Timestamp::now();
-        self.rules.resume(now);
+        let silences = self.rules.resume(now);
+        self.book.resumed(&silences, now);
         self.expect_named(now);
         Ok(())
     }

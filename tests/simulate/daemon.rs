@@ -160,7 +160,8 @@ impl Daemon {
             daemon.rules.observe(&sample, sample.time, &mut daemon.ruled);
             daemon.judge(sample.time);
         }
-        daemon.rules.resume(now);
+        let silences = daemon.rules.resume(now);
+        daemon.book.resumed(&silences, now);
         daemon.recalled = daemon.rejected();
         daemon
     }
