@@ -73,8 +73,6 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Peer {
     Address(SocketAddr),
-    /// The user whose process connected to a socket of this machine.
-    User(u32),
     #[default]
     Unknown,
 }
@@ -99,7 +97,6 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::User(uid) => write!(f, "uid {uid}"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

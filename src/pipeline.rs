@@ -95,6 +95,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         ledger: Arc::clone(&ledger),
         batches: batches.clone(),
         quarantine: quarantine.clone(),
+        behind: store.was_ahead(Timestamp::now()).await?,
     };
     let roster = Roster::default();
     let (sources, reorders) = Sources::build(&settings, sinks, roster.clone())?;

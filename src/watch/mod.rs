@@ -7,19 +7,21 @@
 mod drift;
 mod restore;
 mod retune;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::{Wire, decode_level};
 use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
 use crate::asset::AssetId;
 use crate::audit::Entry;
+use crate::clock::Steps;
 use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
@@ -74,6 +76,7 @@ pub struct Watch {
     verdict_stream: Option<Publisher>,
     streams: bool,
     inspector: Inspector,
+    steps: Steps,
     windower: Windower,
     rules: RuleBook,
     /// What the rules have just said.
@@ -145,6 +148,7 @@ impl Watch {
         specs.extend(drift::specs(&settings.drift, &predictions, &mut names));
         Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
+            steps: Steps::default(),
             windower: Windower::new(windows),
             book: AlertBook::new(&settings.site.name, specs),
             rules: RuleBook::new(rules),
@@ -169,7 +173,7 @@ impl Watch {
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut marks = tokio::time::interval(MARK_INTERVAL);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -190,7 +194,10 @@ impl Watch {
                     let _ = order.reply.send(outcome);
                 }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
-                _ = ticks.tick() => self.advance(Timestamp::now()),
+                _ = ticks.tick() => {
+                    self.look_at_the_clock(began.elapsed());
+                    self.advance(Timestamp::now());
+                }
                 _ = marks.tick() => {
                     self.save_marks().await;
                     if began.elapsed() > RECALL {
@@ -201,7 +208,11 @@ impl Watch {
                     if taken == 0 {
                         break;
                     }
-                    for batch in batches.drain(..) {
+                    let stepped = self.look_at_the_clock(began.elapsed());
+                    for mut batch in batches.drain(..) {
+                        if stepped {
+                            batch.received = Timestamp::now();
+                        }
                         self.take_in(batch).await;
                     }
                 }
