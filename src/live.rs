@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::alert::{AlertRecord, AlertState, Transition};
 use crate::asset::{AssetId, NamePattern};
 use crate::drift::{Subject, Watcher};
+use crate::feedback::Feedback;
 use crate::model::LoadedPrediction;
 use crate::sample::{Quality, Sample};
 use crate::settings::{Direction, Rule, RuleKind, Settings, TagSettings};
@@ -61,6 +62,7 @@ pub struct Live {
     alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
     moves: watch::Sender<u64>,
     drift: Arc<Mutex<Watcher>>,
+    feedback: Arc<Mutex<Feedback>>,
 }
 
 impl Live {
@@ -74,6 +76,7 @@ impl Live {
             alerts: Mutex::default(),
             moves: watch::Sender::new(0),
             drift: Arc::new(Mutex::new(Watcher::new(settings.drift.clone(), Vec::new()))),
+            feedback: Arc::default(),
         }
     }
 
@@ -92,6 +95,16 @@ impl Live {
     /// The same, for whoever only reads the figures.
     pub fn drift_figures(&self) -> Arc<Mutex<Watcher>> {
         Arc::clone(&self.drift)
+    }
+
+    /// What labels say of the models.
+    pub fn feedback(&self) -> MutexGuard<'_, Feedback> {
+        lock(&self.feedback)
+    }
+
+    /// The same, for whoever only reads the figures.
+    pub fn feedback_figures(&self) -> Arc<Mutex<Feedback>> {
+        Arc::clone(&self.feedback)
     }
 
     pub(crate) fn watch_drift(&self, subjects: Vec<Subject>) {

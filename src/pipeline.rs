@@ -37,7 +37,7 @@ use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
 use crate::verdict::{Explained, Verdict};
-use crate::watch::{Feeds, Order, Retune, Watch, WatchParts};
+use crate::watch::{Feeds, LabelOrder, Order, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
@@ -47,6 +47,8 @@ const VERDICTS: usize = 4096;
 /// Explanations between the model workers and the main loop; more are not asked for at once.
 const EXPLAINED: usize = 1024;
 const COMMANDS: usize = 64;
+/// Labels over MQTT that wait for the main loop; a shift's worth may come at once.
+const TRUTHS: usize = 1024;
 const QUARANTINE: usize = 64;
 /// Configurations that wait for the main loop.
 const RETUNES: usize = 1;
@@ -79,6 +81,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
     let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
     let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
+    let (truths, truths_out) = mpsc::channel::<CommandMessage>(TRUTHS);
+    let (labels, labels_out) = mpsc::channel::<LabelOrder>(COMMANDS);
     let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
 
     let listener = match settings.http.listen {
@@ -99,7 +103,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let roster = Roster::default();
     let (sources, reorders) = Sources::build(&settings, sinks, roster.clone())?;
     let egress = match &settings.publish {
-        Some(publish) => Some(egress(&settings, publish, commands)?),
+        Some(publish) => Some(egress(&settings, publish, commands, truths)?),
         None => None,
     };
     let live = Arc::new(Live::new(&settings));
@@ -115,6 +119,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         sources: roster,
         models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
         drift: live.drift_figures(),
+        feedback: live.feedback_figures(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
         certificates: Arc::new(Certificates::of(&settings)),
@@ -158,6 +163,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         explained: explained_out,
         commands: commands_out,
         orders: orders_out,
+        truths: truths_out,
+        labels: labels_out,
         retunes: retunes_out,
     };
     let mut watch = Watch::new(watch);
@@ -172,6 +179,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         overview: overview.clone(),
         shelf: Arc::clone(&shelf),
         orders,
+        labels,
         swaps: swap_desk,
         stopping: stages.token(Phase::Source),
     };
@@ -247,6 +255,7 @@ fn egress(
     settings: &Settings,
     publish: &Publish,
     commands: mpsc::Sender<CommandMessage>,
+    truths: mpsc::Sender<CommandMessage>,
 ) -> anyhow::Result<Egress> {
     let wire = Wire { prefix: publish.prefix.clone(), site: settings.site.name.clone() };
     let broker =
@@ -258,6 +267,7 @@ fn egress(
             site: settings.site.name.clone(),
             will: Some(wire.will()),
             command_filter: Some(wire.command_filter()),
+            labels: Some((wire.label_filter(), truths)),
         },
         commands,
     )

@@ -19,6 +19,7 @@ use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
 use crate::certificates::Certificates;
 use crate::drift::Watcher;
+use crate::feedback::Feedback;
 use crate::health::Roster;
 use crate::ledger::Ledger;
 use crate::model::Models;
@@ -119,6 +120,7 @@ pub struct Overview {
     pub sources: Roster,
     pub models: Models,
     pub drift: Arc<Mutex<Watcher>>,
+    pub feedback: Arc<Mutex<Feedback>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::words::Words;
 use super::{link, number};
-use crate::api::health::{AssetHealth, DriftState, ModelHealth, ScoreSpread};
+use crate::api::health::{AssetHealth, DriftState, LabelHealth, ModelHealth, ScoreSpread};
 use crate::api::{self, Desk};
 
 const WIDTH: f64 = 600.0;
@@ -59,7 +59,34 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
             } }
         }
         @if let Some(reason) = &health.last_unfit { p { (words.last_unfit) ": " (reason) } }
+        @if health.labels.total() > 0 { (labels(&health.labels, words)) }
         @for found in &health.assets { (asset(found, health.raise, words)) }
+    }
+}
+
+fn labels(labels: &LabelHealth, words: &Words) -> Markup {
+    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    html! {
+        table {
+            thead { tr {
+                th { (words.labels) } th { (words.precision) } th { (words.recall) } th { "F1" }
+                th { "TP" } th { "FP" } th { "TN" } th { "FN" } th { (words.recent_errors) }
+            } }
+            tbody { tr class=(if labels.risen == 0 { "good" } else { "bad" }) {
+                th scope="row" { (labels.total()) }
+                td { (share(labels.precision)) }
+                td { (share(labels.recall)) }
+                td { (share(labels.f1)) }
+                td { (labels.true_positives) }
+                td { (labels.false_positives) }
+                td { (labels.true_negatives) }
+                td { (labels.false_negatives) }
+                td {
+                    (labels.recent_errors.map_or_else(|| "–".to_owned(), |e| format!("{:.0} %", e * 100.0)))
+                    @if labels.risen > 0 { " ▲" }
+                }
+            } }
+        }
     }
 }
 

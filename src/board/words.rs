@@ -74,6 +74,10 @@ pub(super) struct Words {
     pub(super) no_models: &'static str,
     pub(super) drift_head: &'static str,
     pub(super) drift: [&'static str; 4],
+    pub(super) labels: &'static str,
+    pub(super) precision: &'static str,
+    pub(super) recall: &'static str,
+    pub(super) recent_errors: &'static str,
     states: [&'static str; 6],
     causes: [(&'static str, &'static str); 8],
 }
@@ -181,6 +185,10 @@ static ENGLISH: Words = Words {
     no_models: "The configuration has no prediction.",
     drift_head: "Against the training",
     drift: ["too few data", "as in training", "near the limit", "drifted"],
+    labels: "Labels",
+    precision: "Precision",
+    recall: "Recall",
+    recent_errors: "Wrong lately",
     states: ["Alert", "Alert, seen", "Over, not seen", "No data", "Shelved", "Normal"],
     causes: [
         ("raised", "raised"),
@@ -265,6 +273,10 @@ static GERMAN: Words = Words {
     no_models: "Die Konfiguration hat keine Vorhersage.",
     drift_head: "Gegenüber dem Training",
     drift: ["zu wenig Daten", "wie im Training", "nahe der Grenze", "abgewichen"],
+    labels: "Rückmeldungen",
+    precision: "Genauigkeit",
+    recall: "Trefferquote",
+    recent_errors: "Zuletzt falsch",
     states: [
         "Alarm",
         "Alarm, quittiert",

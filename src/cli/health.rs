@@ -63,6 +63,7 @@ fn print(health: &Value) {
     if let Some(error) = health["last_error"].as_str() {
         println!("  last error: {error}");
     }
+    labels(&health["labels"]);
     let mut rows =
         table(&["asset", "tag", "state", "missing", "out of range", "psi", "ks", "frames"]);
     for asset in items(&health["assets"]) {
@@ -83,6 +84,39 @@ fn print(health: &Value) {
         println!("  no frames yet\n");
     } else {
         println!("{rows}\n");
+    }
+}
+
+fn labels(labels: &Value) {
+    let cells = ["true_positives", "false_positives", "true_negatives", "false_negatives"];
+    let counts = cells.map(|cell| labels[cell].as_u64().unwrap_or(0));
+    if counts.iter().sum::<u64>() > 0 {
+        let [tp, fp, tn, fn_] = counts;
+        println!(
+            "  labels: precision {}, recall {}, F1 {} ({tp} TP, {fp} FP, {tn} TN, {fn_} FN); {} wrong of the last",
+            figure(&labels["precision"]),
+            figure(&labels["recall"]),
+            figure(&labels["f1"]),
+            percent(&labels["recent_errors"]),
+        );
+    }
+    if labels["risen"].as_u64().is_some_and(|risen| risen > 0) {
+        println!("  it is wrong more often than it was, on {} assets", text(&labels["risen"]));
+    }
+    for earlier in items(&labels["earlier"]) {
+        println!(
+            "  {} before: {} labels, precision {}, recall {}",
+            text(&earlier["model"]),
+            text(&earlier["labels"]),
+            figure(&earlier["precision"]),
+            figure(&earlier["recall"]),
+        );
+    }
+    let lost = items(&labels["unplaced"]);
+    let lost: Vec<_> =
+        lost.map(|l| format!("{} {}", text(&l["count"]), text(&l["reason"]))).collect();
+    if !lost.is_empty() {
+        println!("  labels without a verdict: {}", lost.join(", "));
     }
 }
 

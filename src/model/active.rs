@@ -66,16 +66,22 @@ impl Active {
         let mut choices = self.choices.clone();
         choices.insert(name.to_owned(), choice);
         let text = toml::to_string(&choices).map_err(io::Error::other)?;
-        let beside = self.file.with_extension("toml.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.file)?;
-        if let Some(folder) = self.file.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        write_whole(&self.file, &text)?;
         self.choices = choices;
         Ok(())
+    }
+}
+
+/// A power cut leaves the old file or the new one.
+pub(super) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let beside = file.with_extension("toml.new");
+    let mut new = File::create(&beside)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    fs::rename(&beside, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

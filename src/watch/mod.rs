@@ -5,6 +5,7 @@
 //! the store's queue is full.
 
 mod drift;
+mod labels;
 mod restore;
 mod retune;
 
@@ -23,7 +24,7 @@ use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{Inquiry, LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Inquiry, LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Sample};
@@ -35,6 +36,7 @@ use crate::time::Timestamp;
 use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
 
+pub use self::labels::LabelOrder;
 pub use self::retune::Retune;
 
 /// Batches taken from the channel at once.
@@ -85,6 +87,10 @@ pub struct Watch {
     scratch: Scratch,
     known_tags: u32,
     known_assets: BTreeMap<AssetId, Arc<str>>,
+    /// What labels said, on disk.
+    counts: LabelCounts,
+    /// How far ahead of the box's clock an event time may lie.
+    future: Duration,
 }
 
 /// A prediction as the loop needs it.
@@ -101,6 +107,9 @@ pub struct Feeds {
     pub explained: mpsc::Receiver<Explained>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
+    /// Labels over MQTT, and those whose senders wait for the answer.
+    pub truths: mpsc::Receiver<CommandMessage>,
+    pub labels: mpsc::Receiver<LabelOrder>,
     pub retunes: mpsc::Receiver<Retune>,
 }
 
@@ -162,6 +171,8 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
+            counts: LabelCounts::beside(&settings.store.path),
+            future: settings.limits.future,
         }
     }
 
@@ -188,10 +199,16 @@ impl Watch {
                     // Whoever asked may have gone.
                     let _ = order.reply.send(outcome);
                 }
+                Some(label) = feeds.truths.recv() => self.labelled(&label, Timestamp::now()),
+                Some(LabelOrder { label, reply }) = feeds.labels.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.label(&label, Timestamp::now()));
+                }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 _ = ticks.tick() => self.advance(Timestamp::now()),
                 _ = marks.tick() => {
                     self.save_marks().await;
+                    let _written_beside = self.save_labels();
                     if began.elapsed() > RECALL {
                         self.inspector.forget();
                     }
@@ -291,6 +308,7 @@ impl Watch {
             let _shed_first = stream.publish_soon(wire.verdict(verdict, &asset, name));
         }
         self.live.judged(verdict);
+        self.remember(verdict, now);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
             self.commit(&transition);
             self.inquire(verdict, &transition);
@@ -366,6 +384,7 @@ impl Watch {
         }
         self.meters.set_alerts(self.book.counts());
         self.live.moved(transition);
+        self.note_raise(record);
         tracing::info!(
             asset = record.asset,
             prediction = record.prediction,
@@ -469,6 +488,10 @@ impl Watch {
             self.explained(&explained, Timestamp::now());
         }
         self.save_marks().await;
+        if let Some(written) = self.save_labels() {
+            // What went wrong stands in the log.
+            let _ = written.await;
+        }
     }
 }
 

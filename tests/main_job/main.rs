@@ -2,6 +2,7 @@
 
 mod board;
 mod drift;
+mod labels;
 mod plant;
 mod process;
 mod reload;
