@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::alert::{AlertRecord, AlertState, Transition};
 use crate::asset::{AssetId, NamePattern};
 use crate::drift::{Subject, Watcher};
-use crate::feedback::Feedback;
-use crate::model::LoadedPrediction;
+use crate::feedback::{Comparison, Feedback};
+use crate::model::{LoadedPrediction, ModelStats};
 use crate::sample::{Quality, Sample};
 use crate::settings::{Direction, Rule, RuleKind, Settings, TagSettings};
 use crate::tag::TagId;
@@ -53,6 +53,23 @@ pub struct Judge {
     pub direction: Direction,
 }
 
+/// A model that sees what another one sees, and predicts nothing.
+#[derive(Debug)]
+pub struct Shadow {
+    /// The one that predicts.
+    pub active: Arc<ModelIdentity>,
+    pub stats: Arc<ModelStats>,
+    pub by: String,
+    /// Both have been compared since then.
+    pub since: Timestamp,
+    pub comparison: Comparison,
+    /// What labels say of it.
+    pub feedback: Feedback,
+}
+
+/// By prediction.
+pub type Shadows = BTreeMap<PredictionId, Shadow>;
+
 #[derive(Debug)]
 pub struct Live {
     judges: Mutex<Arc<[Judge]>>,
@@ -63,6 +80,7 @@ pub struct Live {
     moves: watch::Sender<u64>,
     drift: Arc<Mutex<Watcher>>,
     feedback: Arc<Mutex<Feedback>>,
+    shadows: Arc<Mutex<Shadows>>,
 }
 
 impl Live {
@@ -77,6 +95,7 @@ impl Live {
             moves: watch::Sender::new(0),
             drift: Arc::new(Mutex::new(Watcher::new(settings.drift.clone(), Vec::new()))),
             feedback: Arc::default(),
+            shadows: Arc::default(),
         }
     }
 
@@ -105,6 +124,15 @@ impl Live {
     /// The same, for whoever only reads the figures.
     pub fn feedback_figures(&self) -> Arc<Mutex<Feedback>> {
         Arc::clone(&self.feedback)
+    }
+
+    pub fn shadows(&self) -> MutexGuard<'_, Shadows> {
+        lock(&self.shadows)
+    }
+
+    /// The same, for whoever only reads the figures.
+    pub fn shadow_figures(&self) -> Arc<Mutex<Shadows>> {
+        Arc::clone(&self.shadows)
     }
 
     pub(crate) fn watch_drift(&self, subjects: Vec<Subject>) {

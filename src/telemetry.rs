@@ -22,6 +22,7 @@ use crate::drift::Watcher;
 use crate::feedback::Feedback;
 use crate::health::Roster;
 use crate::ledger::Ledger;
+use crate::live::Shadows;
 use crate::model::Models;
 use crate::reload::Report;
 use crate::store::Store;
@@ -121,6 +122,7 @@ pub struct Overview {
     pub models: Models,
     pub drift: Arc<Mutex<Watcher>>,
     pub feedback: Arc<Mutex<Feedback>>,
+    pub shadows: Arc<Mutex<Shadows>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Desk;
+use super::shadow::ShadowHealth;
 use crate::drift::{AssetFigures, FeatureFigures, PredictionFigures};
 use crate::feedback::Figures;
 use crate::live::Judge;
@@ -64,6 +65,8 @@ pub(crate) struct ModelHealth {
     /// Frames of assets beyond those that are watched.
     pub(crate) unwatched: u64,
     pub(crate) labels: LabelHealth,
+    /// The candidate beside it.
+    pub(crate) shadow: Option<ShadowHealth>,
 }
 
 /// What labels say of a model's verdicts; positive is bad.
@@ -224,6 +227,7 @@ fn prediction(
         assets,
         unwatched: figures.unwatched,
         labels: labels(desk, judge),
+        shadow: super::shadow::health(desk, judge.id),
     }
 }
 

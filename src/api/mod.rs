@@ -11,6 +11,7 @@ mod labels;
 mod models;
 mod problem;
 mod samples;
+pub(crate) mod shadow;
 pub mod shape;
 mod store;
 
@@ -90,6 +91,7 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(models::roll_back_model))
+        .routes(routes!(models::shadow_model))
         .routes(routes!(labels::post_label))
         .routes(routes!(health::list_health))
         .routes(routes!(store::get_status))

@@ -4,8 +4,9 @@
 use maud::{Markup, html};
 
 use super::words::Words;
-use super::{link, number};
+use super::{link, moment, number};
 use crate::api::health::{AssetHealth, DriftState, LabelHealth, ModelHealth, ScoreSpread};
+use crate::api::shadow::ShadowHealth;
 use crate::api::{self, Desk};
 
 const WIDTH: f64 = 600.0;
@@ -60,6 +61,7 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
         }
         @if let Some(reason) = &health.last_unfit { p { (words.last_unfit) ": " (reason) } }
         @if health.labels.total() > 0 { (labels(&health.labels, words)) }
+        @if let Some(candidate) = &health.shadow { (shadow(candidate, words)) }
         @for found in &health.assets { (asset(found, health.raise, words)) }
     }
 }
@@ -86,6 +88,57 @@ fn labels(labels: &LabelHealth, words: &Words) -> Markup {
                     @if labels.risen > 0 { " ▲" }
                 }
             } }
+        }
+    }
+}
+
+fn shadow(shadow: &ShadowHealth, words: &Words) -> Markup {
+    let share = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    };
+    let differing = shadow.differing.iter().map(|pair| (pair, true));
+    let agreeing = shadow.last.iter().filter(|pair| pair.active_bad == pair.shadow_bad);
+    let pairs = differing.chain(agreeing.map(|pair| (pair, false)));
+    html! {
+        h3 { (words.shadow) " " (shadow.version) ", " (words.since) " " (moment(shadow.since)) ", " (shadow.by) }
+        table {
+            thead { tr {
+                th { (words.compared) } th { (words.agreement) } th { (words.only_active) }
+                th { (words.only_shadow) } th { (words.difference) } th { (words.alerts) }
+                th { (words.shed) } th { (words.errors) } th { (words.precision) " / " (words.recall) }
+            } }
+            tbody { tr class=(if shadow.errors == 0 { "good" } else { "bad" }) {
+                th scope="row" { (shadow.compared) }
+                td { (share(shadow.agreement)) }
+                td { (shadow.only_active) }
+                td { (shadow.only_shadow) }
+                td { (shadow.difference_mean.map_or_else(|| "–".to_owned(), number)) " / " (number(shadow.difference_max)) }
+                td { (shadow.active_alerts) " / " (shadow.shadow_alerts) }
+                td { (shadow.shed) }
+                td {
+                    (shadow.errors)
+                    @if let (1.., Some(error)) = (shadow.errors, &shadow.last_error) { " – " (error) }
+                }
+                td { (share(shadow.labels.precision)) " / " (share(shadow.labels.recall)) }
+            } }
+        }
+        @if shadow.compared > 0 {
+            table {
+                thead { tr {
+                    th { (words.last_compared) } th { (words.asset) } th { (words.score) } th { (words.shadow) } th {}
+                } }
+                tbody {
+                    @for (pair, differs) in pairs {
+                        tr {
+                            th scope="row" { (moment(pair.end)) }
+                            td { (pair.asset) }
+                            td { (number(pair.active)) @if pair.active_bad { " ▲" } }
+                            td { (number(pair.shadow)) @if pair.shadow_bad { " ▲" } }
+                            td { @if differs { "≠" } @else { "=" } }
+                        }
+                    }
+                }
+            }
         }
     }
 }

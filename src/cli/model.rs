@@ -33,6 +33,18 @@ pub(super) enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Let a version see what the active one sees, and compare the two; it predicts nothing.
+    Shadow {
+        /// <name>/<version>, or <name> with --end.
+        model: String,
+        /// The version, where it does not stand with the name.
+        version: Option<String>,
+        /// No shadow any more.
+        #[arg(long, conflicts_with = "version")]
+        end: bool,
+        #[command(flatten)]
+        asked: Asked,
+    },
     /// Let the version before predict again.
     Rollback {
         /// <name>
@@ -69,6 +81,17 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             };
             let body = json!({ "version": version, "by": asked.by });
             swap(asked, &format!("/api/v1/models/{}/activate", segment(name)), &body, name)
+        }
+        Command::Shadow { model, version, end, asked } => {
+            let (name, version) = match (model.split_once('/'), version) {
+                (Some((name, version)), None) => (name, Some(version)),
+                (None, version) => (model.as_str(), version.as_deref()),
+                (Some(_), Some(_)) => bail!("the version stands twice; write <name>/<version>"),
+            };
+            if !end && version.is_none() {
+                bail!("`{model}` names no version; write <name>/<version>, or --end");
+            }
+            shadow(asked, name, version.filter(|_| !end))
         }
         Command::Rollback { model, asked } => {
             let path = format!("/api/v1/models/{}/rollback", segment(model));
@@ -109,6 +132,26 @@ fn swap(asked: &Asked, path: &str, body: &Value, name: &str) -> anyhow::Result<E
     }
     let (version, previous) = (text(&answer["version"]), text(&answer["previous"]));
     println!("{name} {version} predicts now, in the place of {previous}.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shadow(asked: &Asked, name: &str, version: Option<&str>) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/models/{}/shadow", segment(name));
+    let body = json!({ "version": version, "by": asked.by });
+    let answer = asked.daemon.post(&path, &body)?.unwrap_or_default();
+    if asked.daemon.json {
+        return whole(&answer);
+    }
+    let shown = text(&answer["version"]);
+    match version {
+        Some(_) => {
+            let active = text(&answer["previous"]);
+            println!(
+                "{name} {shown} sees what {active} sees; `andon model health {name}` compares them."
+            );
+        }
+        None => println!("{name} {shown} is no shadow any more."),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,10 @@ impl Cell {
         }
     }
 
+    pub const fn was_bad(self) -> bool {
+        matches!(self, Self::TruePositive | Self::FalseNegative)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TruePositive => "true_positive",

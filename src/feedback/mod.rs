@@ -3,8 +3,9 @@
 //! A [`Label`] comes from outside and joins the verdict whose window covers its time. [`Feedback`]
 //! remembers the verdicts that may still be labelled, counts the outcomes of each model's version
 //! ([`Confusion`]), and shows each error to the detectors of [`drift`](crate::drift)
-//! ([`Errors`]). `docs/labels.md` has the rules and the formulas.
+//! ([`Errors`]). [`Comparison`] holds two models against each other, without a truth. `docs/labels.md` has the rules and the formulas.
 
+mod compare;
 mod confusion;
 mod errors;
 mod journal;
@@ -13,6 +14,7 @@ mod record;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub use self::compare::{Compared, Comparison, Pair, Side};
 pub use self::confusion::{Cell, Confusion};
 pub use self::errors::Errors;
 pub use self::label::{About, Label, LabelError};

@@ -133,15 +133,18 @@ pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
     load_as(settings, |prediction| Some(chosen(prediction)))
 }
 
-/// Version `version` of the model `name` for those predictions of `settings` that use it and name
-/// no version themselves.
+/// Version `version` of the model `name` for those predictions of `settings` that use it, whatever
+/// version they name.
 pub fn load_version(
     settings: &Settings,
     name: &str,
     version: &str,
 ) -> Result<Loaded, Vec<LoadError>> {
     let reference = format!("{name}/{version}");
-    load_as(settings, |prediction| (prediction.model == name).then(|| reference.clone()))
+    load_as(settings, |prediction| {
+        let own = prediction.model.split_once('/').map_or(&*prediction.model, |(own, _)| own);
+        (own == name).then(|| reference.clone())
+    })
 }
 
 /// Predictions without a reference are left out.

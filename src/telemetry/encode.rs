@@ -23,6 +23,7 @@ impl Collector for Overview {
         self.encode_models(&mut page)?;
         self.encode_drift(&mut page)?;
         self.encode_labels(&mut page)?;
+        self.encode_shadows(&mut page)?;
         self.encode_store(&mut page)
     }
 }
@@ -251,6 +252,42 @@ impl Overview {
             "Labels that name nothing known",
             "reason",
             lost.into_iter(),
+        )
+    }
+
+    fn encode_shadows(&self, page: &mut Page<'_>) -> fmt::Result {
+        let shadows = self.shadows.lock().expect(UNPOISONED);
+        let predictions = self.drift.lock().expect(UNPOISONED).figures();
+        let named = predictions.iter().filter_map(|prediction| {
+            let shadow = shadows.get(&prediction.id)?;
+            Some((prediction.name.as_str(), shadow.comparison.figures(), shadow.stats.snapshot()))
+        });
+        let (mut frames, mut alerts) = (Vec::new(), Vec::new());
+        for (name, compared, stats) in named {
+            let counts = [
+                ("agreed", compared.agreed),
+                ("only_active", compared.only_active),
+                ("only_shadow", compared.only_shadow),
+                ("alone", compared.alone),
+                ("shed", compared.shed + stats.replaced),
+                ("unfit", compared.unfit),
+                ("error", stats.unhealthy + stats.failed),
+            ];
+            frames.extend(counts.map(|(outcome, count)| ((name, outcome), count as f64)));
+            let raised = [("active", compared.active_alerts), ("shadow", compared.shadow_alerts)];
+            alerts.extend(raised.map(|(side, count)| ((name, side), count as f64)));
+        }
+        page.pairs(
+            "andon_shadow_frames",
+            "Frames of a candidate beside the active model, since the comparison began",
+            ["prediction", "outcome"],
+            frames.into_iter(),
+        )?;
+        page.pairs(
+            "andon_shadow_alerts",
+            "Alerts that each would have raised on the same frames",
+            ["prediction", "side"],
+            alerts.into_iter(),
         )
     }
 

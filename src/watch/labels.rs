@@ -11,6 +11,7 @@ use crate::alert::{AlertRecord, AlertState};
 use crate::feedback::{Joined, Judged, Label, Placed, Raise, Unplaced};
 use crate::frame::Threshold;
 use crate::message::CommandMessage;
+use crate::model::LoadedPrediction;
 use crate::settings::DriftSettings;
 use crate::time::Timestamp;
 use crate::verdict::{PredictionId, Verdict};
@@ -25,9 +26,12 @@ pub struct LabelOrder {
     pub reply: oneshot::Sender<Result<Placed, Unplaced>>,
 }
 
-pub(super) fn judged(predictions: &[Bound]) -> Vec<Judged> {
-    let judged = |bound: &Bound| {
-        let loaded = &bound.loaded;
+pub(super) fn all(predictions: &[Bound]) -> Vec<Judged> {
+    judged(predictions.iter().map(|bound| &bound.loaded))
+}
+
+pub(super) fn judged<'a>(predictions: impl Iterator<Item = &'a LoadedPrediction>) -> Vec<Judged> {
+    let judged = |loaded: &LoadedPrediction| {
         let raise = loaded.policy.raise?;
         let direction = loaded.policy.direction.unwrap_or_default();
         Some(Judged {
@@ -37,7 +41,7 @@ pub(super) fn judged(predictions: &[Bound]) -> Vec<Judged> {
             threshold: Threshold { raise, direction },
         })
     };
-    predictions.iter().filter_map(judged).collect()
+    predictions.filter_map(judged).collect()
 }
 
 impl Watch {
@@ -78,6 +82,7 @@ impl Watch {
     }
 
     fn placed(&mut self, joined: &Joined, now: Timestamp) {
+        self.label_shadow(joined, joined.cell.was_bad(), now);
         let Some(finding) = &joined.finding else { return };
         let Some(bound) = self.predictions.get(usize::from(joined.prediction.0)) else { return };
         let (model, name) =
@@ -121,11 +126,11 @@ impl Watch {
             Ok(kept) => {
                 let mut feedback = self.live.feedback();
                 feedback.restore(kept);
-                feedback.judge(judged(&self.predictions));
+                feedback.judge(all(&self.predictions));
             }
             Err(error) => {
                 tracing::error!(%error, "The counts of labels begin anew.");
-                self.live.feedback().judge(judged(&self.predictions));
+                self.live.feedback().judge(all(&self.predictions));
             }
         }
         let events = self.store.alert_events(Timestamp::MIN, Timestamp::MAX, RAISES).await?;

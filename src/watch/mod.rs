@@ -8,6 +8,7 @@ mod drift;
 mod labels;
 mod restore;
 mod retune;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ use crate::window::{Admission, Mark, WindowSpec, Windower};
 
 pub use self::labels::LabelOrder;
 pub use self::retune::Retune;
+pub use self::shadow::Reshadow;
+use self::shadow::Shadowing;
 
 /// Batches taken from the channel at once.
 const BATCHES_AT_ONCE: usize = 64;
@@ -87,6 +90,9 @@ pub struct Watch {
     scratch: Scratch,
     known_tags: u32,
     known_assets: BTreeMap<AssetId, Arc<str>>,
+    /// Candidates that see a prediction's frames too, and their models.
+    shadows: BTreeMap<PredictionId, Shadowing>,
+    shadow_workers: Vec<ModelWorker>,
     /// What labels said, on disk.
     counts: LabelCounts,
     /// How far ahead of the box's clock an event time may lie.
@@ -111,6 +117,9 @@ pub struct Feeds {
     pub truths: mpsc::Receiver<CommandMessage>,
     pub labels: mpsc::Receiver<LabelOrder>,
     pub retunes: mpsc::Receiver<Retune>,
+    pub reshadows: mpsc::Receiver<Reshadow>,
+    /// What the shadows say.
+    pub shadowed: mpsc::Receiver<Verdict>,
 }
 
 /// A command whose sender waits for the answer.
@@ -171,6 +180,8 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
+            shadows: BTreeMap::new(),
+            shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
             future: settings.limits.future,
         }
@@ -205,6 +216,12 @@ impl Watch {
                     let _ = reply.send(self.label(&label, Timestamp::now()));
                 }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
+                Some(reshadow) = feeds.reshadows.recv() => {
+                    self.reshadow(reshadow, Timestamp::now());
+                }
+                Some(verdict) = feeds.shadowed.recv() => {
+                    self.shadowed(&verdict, Timestamp::now());
+                }
                 _ = ticks.tick() => self.advance(Timestamp::now()),
                 _ = marks.tick() => {
                     self.save_marks().await;
@@ -282,6 +299,7 @@ impl Watch {
             match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
                 Ok(frame) => {
                     self.look(&frame);
+                    self.show_shadow(&window);
                     return Some(frame);
                 }
                 Err(unfit) => {
@@ -308,6 +326,7 @@ impl Watch {
             let _shed_first = stream.publish_soon(wire.verdict(verdict, &asset, name));
         }
         self.live.judged(verdict);
+        self.compare(verdict);
         self.remember(verdict, now);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
             self.commit(&transition);
@@ -481,6 +500,7 @@ impl Watch {
     ) {
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
+        self.shadow_workers.clear();
         while let Some(verdict) = verdicts.recv().await {
             self.judge(&verdict, Timestamp::now());
         }

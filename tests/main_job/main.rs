@@ -7,6 +7,7 @@ mod plant;
 mod process;
 mod reload;
 mod replay;
+mod shadow;
 mod swap;
 
 use std::time::Duration;
