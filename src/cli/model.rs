@@ -1,5 +1,7 @@
 //! `andon model`: what the box has, whether a package is right, and putting one into the
-//! repository; and which version predicts.
+//! repository or out of it; and which version predicts.
+
+mod remove;
 
 use std::fs::{self, File};
 use std::io;
@@ -32,6 +34,15 @@ pub(super) enum Command {
         model: String,
         #[command(flatten)]
         asked: Asked,
+    },
+    /// Take a version out of the repository, unless it is in use.
+    Remove {
+        /// <name>/<version>
+        model: String,
+        /// The version, where it does not stand with the name.
+        version: Option<String>,
+        #[command(flatten)]
+        daemon: Daemon,
     },
     /// Let a version see what the active one sees, and compare the two; it predicts nothing.
     Shadow {
@@ -83,15 +94,19 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             swap(asked, &format!("/api/v1/models/{}/activate", segment(name)), &body, name)
         }
         Command::Shadow { model, version, end, asked } => {
-            let (name, version) = match (model.split_once('/'), version) {
-                (Some((name, version)), None) => (name, Some(version)),
-                (None, version) => (model.as_str(), version.as_deref()),
-                (Some(_), Some(_)) => bail!("the version stands twice; write <name>/<version>"),
-            };
+            let (name, version) = named(model, version.as_deref())?;
             if !end && version.is_none() {
                 bail!("`{model}` names no version; write <name>/<version>, or --end");
             }
             shadow(asked, name, version.filter(|_| !end))
+        }
+        Command::Remove { model, version, daemon } => {
+            let (name, Some(version)) = named(model, version.as_deref())? else {
+                bail!("`{model}` names no version; write <name>/<version>");
+            };
+            let folder = remove::remove(daemon, name, version)?;
+            println!("{name} {version} is removed from {}.", folder.display());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Rollback { model, asked } => {
             let path = format!("/api/v1/models/{}/rollback", segment(model));
@@ -110,6 +125,18 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             println!("{}", said(&service, &format!("is good and lies in {}", target.display())));
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// `name/version`, or both on their own.
+fn named<'a>(
+    model: &'a str,
+    version: Option<&'a str>,
+) -> anyhow::Result<(&'a str, Option<&'a str>)> {
+    match (model.split_once('/'), version) {
+        (Some((name, version)), None) => Ok((name, Some(version))),
+        (None, version) => Ok((model, version)),
+        (Some(_), Some(_)) => bail!("the version stands twice; write <name>/<version>"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A candidate sees what the model that predicts sees, and nobody hears of it.
 
+use std::process::Command;
 use std::time::Duration;
 
 use andon::model::Choice;
@@ -210,4 +211,66 @@ async fn what_cannot_be_a_shadow_is_refused_and_the_one_that_is_stays() {
     plant.send("press-1", 1, &[("a", 4.0)]).await;
     assert_eq!(compared(&daemon, 1).await["version"], "1.1.0");
     daemon.stop().await;
+}
+
+/// What the command says, and whether it did it.
+async fn remove(plant: &Plant, url: String, version: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+    command.args(["model", "remove", "root", version, "--url", &url, "--config"]);
+    command.arg(plant.config());
+    let done = tokio::task::spawn_blocking(move || command.output()).await.expect("it runs");
+    let done = done.expect("an outcome");
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    (done.status.success(), said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_can_be_removed_unless_it_predicts_may_have_to_again_or_is_a_shadow() {
+    let plant = carded(&["1.0.0"]).await;
+    let mut daemon = Daemon::start(&plant).await;
+    for version in ["1.1.0", "1.2.0", "1.3.0"] {
+        put(&plant, version, stricter());
+    }
+    swap(&mut daemon, activate("1.1.0")).await.expect("a good version");
+    swap(&mut daemon, shadow("1.2.0")).await.expect("a good version");
+    let folder = plant.folder.path().join("models/root");
+    let stays = [
+        ("1.0.0", "on trial"),
+        ("1.1.0", "it predicts"),
+        ("1.2.0", "shadow"),
+        ("7.0.0", "no version `7.0.0`"),
+        ("..", "is no model"),
+    ];
+    for (version, why) in stays {
+        let (done, said) = remove(&plant, daemon.url(), version).await;
+        assert!(!done && said.contains(why), "{version}: {said}");
+    }
+    let (done, said) = remove(&plant, daemon.url(), "1.3.0").await;
+    assert!(done && !folder.join("1.3.0").exists(), "{said}");
+    assert_eq!(states(&daemon).await.len(), 3);
+
+    end(&mut daemon).await.expect("it ends");
+    let (done, said) = remove(&plant, daemon.url(), "1.2.0").await;
+    assert!(done, "{said}");
+    let later = tokio::time::Instant::now() + Duration::from_secs(601);
+    plant.send("press-1", 1, &[("a", 4.0)]).await;
+    let proved = async {
+        while states(&daemon).await[0] != state("1.0.0", "stored") {
+            daemon.tuning().judge_trials(later).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, proved).await.expect("the trial ends");
+    daemon.stop().await;
+
+    let nobody = || "http://127.0.0.1:1".to_owned();
+    let (done, said) = remove(&plant, nobody(), "1.0.0").await;
+    assert!(!done && said.contains("only lately"), "without the daemon the files say it: {said}");
+    let (done, said) = remove(&plant, nobody(), "1.1.0").await;
+    assert!(!done && said.contains("the next start takes it"), "{said}");
+    plant.rewrite(|text| text.replace("[runtime]\n", "[runtime]\ntrial = \"0s\"\n"));
+    let (done, said) = remove(&plant, nobody(), "1.0.0").await;
+    assert!(done, "{said}");
+    let left: Vec<_> = std::fs::read_dir(&folder).expect("it is there").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
