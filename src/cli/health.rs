@@ -162,7 +162,7 @@ fn labels(labels: &Value, whose: &str) {
     let lost: Vec<_> =
         lost.map(|l| format!("{} {}", text(&l["count"]), text(&l["reason"]))).collect();
     if !lost.is_empty() {
-        println!("  labels without a verdict: {}", lost.join(", "));
+        println!("  {whose}labels without a verdict: {}", lost.join(", "));
     }
 }
 
