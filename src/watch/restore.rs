@@ -58,10 +58,7 @@ impl Watch {
     /// Feeds the stored samples to the windows; gives the frames of those that close.
     async fn rebuild_windows(&mut self) -> anyhow::Result<Vec<Frame>> {
         let marks = recent(self.store.load_marks().await?);
-        let tail = self.store.tail(TAIL).await?;
-        let Some(from) = marks.iter().map(|mark| mark.start).chain(tail).min() else {
-            return Ok(Vec::new());
-        };
+        let from = marks.iter().map(|mark| mark.start).min();
         for WindowMark { asset, prediction, start, end } in marks {
             let asset = self.registry.intern_asset(&asset);
             if let Ok(prediction) = self.prediction_id(&prediction) {
@@ -72,8 +69,9 @@ impl Watch {
         let mut frames = Vec::new();
         let rebuild =
             |samples: Vec<Sample>, received| self.rebuild(&samples, received, &mut frames);
-        let fed = store.scan(from, rebuild).await?;
-        tracing::info!(samples = fed, from = %from, "The windows are rebuilt from the buffer.");
+        let fed = store.scan(from, TAIL, rebuild).await?;
+        let from = from.map(tracing::field::display);
+        tracing::info!(samples = fed, from, "The windows are rebuilt from the buffer.");
         Ok(frames)
     }
 
@@ -101,9 +99,9 @@ impl Watch {
             self.inspector.recall(&sample);
             self.live.note(&[sample], received);
             let _late = self.windower.insert(&sample, received);
-            // Rules see the past at its own time, or old silences would look like new readings.
-            self.rules.observe(&sample, sample.time, &mut self.ruled);
-            self.judge_rules(sample.time);
+            let seen = seen_at(&sample, received);
+            self.rules.observe(&sample, seen, &mut self.ruled);
+            self.judge_rules(seen);
             while let Some(frame) = self.next_frame() {
                 frames.push(frame);
             }
@@ -126,6 +124,13 @@ impl Watch {
             }
         }
     }
+}
+
+/// Rules see the past at its own time, or old silences would look like new readings; a time that is
+/// far from its arrival says nothing of when that was.
+fn seen_at(sample: &Sample, received: Timestamp) -> Timestamp {
+    let off = sample.time.since(received).max(received.since(sample.time));
+    if off <= TAIL { sample.time } else { received }
 }
 
 /// The marks of the assets that were speaking when the last life ended.
