@@ -33,11 +33,11 @@ pub(crate) struct ShadowHealth {
     /// Alerts that each has raised, or would have, on those frames by its own rule.
     pub(crate) active_alerts: u64,
     pub(crate) shadow_alerts: u64,
-    /// Frames that one of the two has not answered.
+    /// Frames that one of the two has not answered, known when newer ones have pushed them out.
     pub(crate) alone: u64,
     /// Frames that wait for the shadow.
     pub(crate) waiting: usize,
-    /// Frames not shown to it: too many waited.
+    /// Frames given up for newer ones of the same asset.
     pub(crate) shed: u64,
     /// Frames that are none by its own card.
     pub(crate) unfit: u64,
@@ -97,7 +97,7 @@ pub(super) fn health(desk: &Desk, prediction: PredictionId) -> Option<ShadowHeal
         shadow_alerts: compared.shadow_alerts,
         alone: compared.alone,
         waiting: snapshot.queued,
-        shed: compared.shed + snapshot.replaced,
+        shed: snapshot.replaced,
         unfit: compared.unfit,
         errors: snapshot.unhealthy + snapshot.failed,
         last_error: snapshot.last_error,

@@ -41,10 +41,9 @@ pub struct Compared {
     /// Alerts that each raised on those frames, by its own rule, begun at the same frame.
     pub active_alerts: u64,
     pub shadow_alerts: u64,
-    /// Frames that one of the two did not answer, or much too late.
+    /// Frames that one of the two did not answer, whatever the reason; known only when newer ones
+    /// have pushed them out.
     pub alone: u64,
-    /// Frames not shown to the shadow, because too many waited for it.
-    pub shed: u64,
     /// Frames that are none for the shadow: too thin or stale by its own card.
     pub unfit: u64,
     /// The newest frames, and the newest on which the two differ, oldest first.
@@ -116,12 +115,6 @@ impl Comparison {
 
     pub const fn figures(&self) -> &Compared {
         &self.figures
-    }
-
-    /// The shadow is not shown a frame that ends then: too many wait for it.
-    pub fn shed(&mut self, asset: AssetId, end: Timestamp) {
-        self.figures.shed += 1;
-        self.keep((end, asset), None);
     }
 
     /// The window is no frame by the shadow's card.
@@ -270,8 +263,8 @@ mod tests {
         comparison.answered(Side::Shadow, &verdict(1, 4999, 0.1));
         assert_eq!(comparison.figures().agreement(), Some(1.0));
         let before = comparison.figures().clone();
-        comparison.shed(AssetId(1), at(6000));
+        comparison.unfit(AssetId(1), at(6000));
         comparison.answered(Side::Active, &verdict(1, 6000, 0.1));
-        assert_eq!(*comparison.figures(), Compared { shed: 1, ..before }, "nothing is waited for");
+        assert_eq!(*comparison.figures(), Compared { unfit: 1, ..before }, "nothing is waited for");
     }
 }

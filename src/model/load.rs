@@ -16,6 +16,7 @@ use super::locate;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
+use super::stats::Models;
 use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Layout, Threshold, complete};
@@ -61,7 +62,17 @@ impl LoadedModel {
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<ModelWorker> {
-        ModelWorker::spawn(self.engine(), out, explained)
+        ModelWorker::spawn(self.engine(), out, explained, Models::default())
+    }
+
+    /// Nobody asks for explanations, and the models that predict go first.
+    pub fn spawn_shadow(
+        self,
+        out: mpsc::Sender<Verdict>,
+        predicting: Models,
+    ) -> std::io::Result<ModelWorker> {
+        let (nowhere, _) = mpsc::channel(1);
+        ModelWorker::spawn(self.engine(), out, nowhere, predicting)
     }
 
     /// To be driven by the caller, in its own thread.

@@ -56,6 +56,11 @@ impl Models {
         self.lock().running.clone()
     }
 
+    /// Frames wait for one of those that predict.
+    pub fn wait(&self) -> bool {
+        self.lock().running.iter().any(|stats| stats.waiting() > 0)
+    }
+
     /// For sums that must never fall.
     pub fn ever(&self) -> Vec<Arc<ModelStats>> {
         let versions = self.lock();

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::Tuning;
 use super::swap::{SwapError, choice};
-use crate::model::{Active, Choice, LoadedPrediction, ModelWorker};
+use crate::model::{Active, Choice, LoadedModel, LoadedPrediction, ModelWorker};
 use crate::watch::Reshadow;
 
 impl Tuning {
@@ -41,8 +41,9 @@ impl Tuning {
             // Nobody asks a shadow why.
             Arc::make_mut(&mut prediction.spec).explain_from = None;
         }
-        let out = self.swaps.shadowed.clone();
-        let spawned = loaded.models.into_iter().map(|model| model.spawn(out.clone()));
+        let (out, first) = (&self.swaps.shadowed, &self.swaps.models);
+        let spawn = |model: LoadedModel| model.spawn_shadow(out.clone(), first.clone());
+        let spawned = loaded.models.into_iter().map(spawn);
         let workers: Vec<ModelWorker> = spawned
             .collect::<Result<_, _>>()
             .map_err(|error| SwapError::Refused(format!("its thread does not start: {error}")))?;

@@ -269,7 +269,7 @@ impl Overview {
                 ("only_active", compared.only_active),
                 ("only_shadow", compared.only_shadow),
                 ("alone", compared.alone),
-                ("shed", compared.shed + stats.replaced),
+                ("shed", stats.replaced),
                 ("unfit", compared.unfit),
                 ("error", stats.unhealthy + stats.failed),
             ];

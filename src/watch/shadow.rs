@@ -14,9 +14,6 @@ use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::window::Window;
 
-/// Frames that wait for a shadow; the next ones are not even built.
-const WAITING: usize = 64;
-
 /// Another shadow for one model.
 #[derive(Debug)]
 pub struct Reshadow {
@@ -89,19 +86,15 @@ impl Watch {
     /// Shows a window to the shadow of its prediction as well.
     pub(super) fn show_shadow(&mut self, window: &Window) {
         let Some(shadowing) = self.shadows.get(&window.prediction) else { return };
-        let refused = if shadowing.model.stats().waiting() >= WAITING {
-            Comparison::shed
-        } else {
-            match frame::build(&shadowing.loaded.spec, window, &mut self.scratch) {
-                Ok(frame) => {
-                    let _counted_by_the_model = shadowing.model.submit(frame);
-                    return;
-                }
-                Err(_) => Comparison::unfit,
+        match frame::build(&shadowing.loaded.spec, window, &mut self.scratch) {
+            Ok(frame) => {
+                let _counted_by_the_model = shadowing.model.submit(frame);
             }
-        };
-        if let Some(shadow) = self.live.shadows().get_mut(&window.prediction) {
-            refused(&mut shadow.comparison, window.asset, window.end);
+            Err(_) => {
+                if let Some(shadow) = self.live.shadows().get_mut(&window.prediction) {
+                    shadow.comparison.unfit(window.asset, window.end);
+                }
+            }
         }
     }
 
