@@ -105,7 +105,7 @@ fn shadow(shadow: &ShadowHealth, words: &Words) -> Markup {
             thead { tr {
                 th { (words.compared) } th { (words.agreement) } th { (words.only_active) }
                 th { (words.only_shadow) } th { (words.difference) } th { (words.alerts) }
-                th { (words.shed) } th { (words.errors) } th { (words.precision) " / " (words.recall) }
+                th { (words.shed) } th { (words.errors) }
             } }
             tbody { tr class=(if shadow.errors == 0 { "good" } else { "bad" }) {
                 th scope="row" { (shadow.compared) }
@@ -119,9 +119,9 @@ fn shadow(shadow: &ShadowHealth, words: &Words) -> Markup {
                     (shadow.errors)
                     @if let (1.., Some(error)) = (shadow.errors, &shadow.last_error) { " – " (error) }
                 }
-                td { (share(shadow.labels.precision)) " / " (share(shadow.labels.recall)) }
             } }
         }
+        @if shadow.labels.total() > 0 { (labels(&shadow.labels, words)) }
         @if shadow.compared > 0 {
             table {
                 thead { tr {
