@@ -6,6 +6,7 @@
 
 mod drift;
 mod labels;
+mod orders;
 mod restore;
 mod retune;
 mod shadow;
@@ -14,12 +15,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::alert::rules::RuleBook;
-use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
+use crate::alert::wire::Wire;
+use crate::alert::{AlertBook, Cause, Transition};
 use crate::asset::AssetId;
 use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
@@ -38,6 +39,7 @@ use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
 
 pub use self::labels::LabelOrder;
+pub use self::orders::{Order, Refusal};
 pub use self::retune::Retune;
 pub use self::shadow::Reshadow;
 use self::shadow::Shadowing;
@@ -120,24 +122,6 @@ pub struct Feeds {
     pub reshadows: mpsc::Receiver<Reshadow>,
     /// What the shadows say.
     pub shadowed: mpsc::Receiver<Verdict>,
-}
-
-/// A command whose sender waits for the answer.
-#[derive(Debug)]
-pub struct Order {
-    pub message: CommandMessage,
-    pub reply: oneshot::Sender<Result<(), Refusal>>,
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("{0}")]
-    Malformed(#[from] ParseError),
-    #[error("there is no {0}")]
-    Unknown(String),
-    #[error("{0}")]
-    Conflict(#[from] CommandError),
 }
 
 impl Watch {
@@ -363,37 +347,6 @@ impl Watch {
         }
     }
 
-    fn obey(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Refusal> {
-        match self.command(message, now) {
-            Ok(transition) => {
-                transition.iter().for_each(|transition| self.commit(transition));
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(
-                    asset = message.asset,
-                    prediction = message.prediction,
-                    %error,
-                    "A command on an alert was refused."
-                );
-                Err(error)
-            }
-        }
-    }
-
-    fn command(
-        &mut self,
-        message: &CommandMessage,
-        now: Timestamp,
-    ) -> Result<Option<Transition>, Refusal> {
-        let command = Command::parse(&message.body)?;
-        let prediction = self.prediction_id(&decode_level(&message.prediction))?;
-        let name = decode_level(&message.asset);
-        let asset = self.registry.lookup_asset(&name);
-        let asset = asset.ok_or_else(|| Refusal::Unknown(format!("asset `{name}`")))?;
-        Ok(self.book.command(asset, prediction, command, now)?)
-    }
-
     fn commit(&self, transition: &Transition) {
         let record = &transition.record;
         match transition.cause {
@@ -468,13 +421,6 @@ impl Watch {
         let name = self.registry.asset_name(asset).unwrap_or_else(|| "unknown".into());
         self.known_assets.insert(asset, Arc::clone(&name));
         name
-    }
-
-    fn prediction_id(&self, name: &str) -> Result<PredictionId, Refusal> {
-        let at = self.names.iter().position(|known| **known == *name);
-        at.and_then(|at| u16::try_from(at).ok())
-            .map(PredictionId)
-            .ok_or_else(|| Refusal::Unknown(format!("prediction or rule `{name}`")))
     }
 
     async fn save_marks(&self) {
