@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
     &[
-        "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature", "frame",
-        "oip", "picture", "quality", "window",
+        "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
+        "feedback", "frame", "oip", "picture", "quality", "window",
     ],
     &["audit", "tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],

@@ -10,13 +10,15 @@ use super::{HOT_RULE, PATIENCE};
 const JSON: &str = "Content-Type: application/json\r\n";
 const ACKNOWLEDGE: &str = r#"{"action":"acknowledge","by":"x"}"#;
 /// Everything that changes something.
-const CHANGES: [(&str, &str); 7] = [
+const CHANGES: [(&str, &str); 9] = [
     ("/api/v1/alerts/press-1/hot/command", ACKNOWLEDGE),
     ("/api/v1/models/root/activate", r#"{"version":"1","by":"x"}"#),
     ("/api/v1/models/root/rollback", r#"{"by":"x"}"#),
     ("/v2/repository/models/root/load", "{}"),
     ("/v2/repository/models/root/unload", "{}"),
     ("/v2/models/root/infer", "{}"),
+    ("/api/v1/models/root/shadow", r#"{"version":"1","by":"x"}"#),
+    ("/api/v1/labels", "{}"),
     ("/inference.GRPCInferenceService/RepositoryModelLoad", ""),
 ];
 

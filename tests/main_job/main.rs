@@ -4,10 +4,12 @@ mod audit;
 mod board;
 mod drift;
 mod hostile;
+mod labels;
 mod plant;
 mod process;
 mod reload;
 mod replay;
+mod shadow;
 mod swap;
 
 use std::time::Duration;
