@@ -211,6 +211,13 @@ async fn another_version_the_way_back_and_loading_for_requests_are_written() {
     let line = told(daemon.audited());
     let refused = format!("activate | root/9 | A | {here} | refused | ");
     assert!(line.starts_with(&refused), "{line}");
+    let shadow = "/api/v1/models/root/shadow";
+    daemon.post(shadow, JSON, r#"{"version":"1.1.0","by":"C"}"#).await;
+    let done = format!("shadow | root/1.1.0 | C | {here} | done | 1.1.0 beside 1.0.0");
+    assert_eq!(told(daemon.audited()), done);
+    daemon.post(shadow, JSON, r#"{"by":"C"}"#).await;
+    let done = format!("end shadow | root | C | {here} | done | 1.1.0 is no shadow any more");
+    assert_eq!(told(daemon.audited()), done);
     daemon.post(activate, JSON, r#"{"version":"../../etc","by":"A"}"#).await;
     let line = told(daemon.audited());
     assert!(line.starts_with("activate | root/../../etc | A | "), "{line}");
