@@ -6,6 +6,7 @@ mod plant;
 mod process;
 mod reload;
 mod replay;
+mod snapshots;
 mod swap;
 
 use std::time::Duration;
