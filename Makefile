@@ -77,6 +77,10 @@ full: proof-tools ## A partition that is full for SECONDS=20, and then no more
 	@python3 proof/full.py --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
 		--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
 
+.PHONY: simulate
+simulate: ## Our own logic under seeded faults and virtual time (SEEDS=2000, SEED=… for one)
+	@SEEDS=$(or $(SEEDS),2000) $(if $(SEED),SEED=$(SEED)) cargo test --locked --test simulate -- --nocapture
+
 .PHONY: overload
 overload: proof-tools ## Ten times the input for SECONDS=60: memory, ledger, disk, recovery
 	@python3 proof/endure.py overload --seconds $(or $(SECONDS),60) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon))

@@ -145,7 +145,8 @@ class Subscriber:
 class Andon:
     """`andon run` with the given configuration; {http} in it stands for a free address."""
 
-    def __init__(self, folder, config):
+    def __init__(self, folder, config, **env):
+        self.env = env
         self.http = f"127.0.0.1:{free_port()}"
         self.config = folder / "andon.toml"
         self.config.write_text(config.replace("{http}", self.http))
@@ -156,7 +157,8 @@ class Andon:
         """Ready means connected too; one that shall not be is waited for at `/healthz`."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.environ["ANDON_BIN"], "run", "--config", str(self.config)], stdout=log, stderr=log, cwd=ROOT)
+                [os.environ["ANDON_BIN"], "run", "--config", str(self.config)], stdout=log, stderr=log, cwd=ROOT,
+                env=os.environ | self.env)
 
         def ready():
             assert self.process.poll() is None, f"andon stopped:\n{self.log.read_text()[-4000:]}"

@@ -322,16 +322,29 @@ def test_the_command_line_lists_checks_and_adds(andon, client, models, tmp_path)
     assert done.returncode == 1 and "has no version `9`" in done.stderr, done
     done = command("activate", "conv/1.1.0", *daemon)
     assert done.returncode == 0 and "conv 1.1.0 predicts now, in the place of 1.0.0." in done.stdout, done
-    assert states()["conv", "1.1.0"]["state"] == "predicting" and states()["conv", "1.0.0"]["state"] == "stored"
+    assert states()["conv", "1.1.0"]["state"] == "predicting" and states()["conv", "1.0.0"]["state"] == "previous"
     assert client.get_model_metadata("conv")["versions"] == ["1.1.0"], "requests go where frames go"
     x = np.zeros((1, 10, 64), np.float32)
     assert client.infer("conv", [given("input", x, "FP32")]).get_response()["model_version"] == "1.1.0"
     done = command("rollback", "conv", *daemon)
     assert done.returncode == 0 and "conv 1.0.0 predicts now" in done.stdout, done
+    done = command("shadow", "conv/1.1.0", *daemon)
+    assert done.returncode == 0 and "conv 1.1.0 sees what 1.0.0 sees" in done.stdout, done
+    assert states()["conv", "1.1.0"]["state"] == "shadow"
+    assert client.get_model_metadata("conv")["versions"] == ["1.0.0"], "requests do not reach it"
+    done = command("health", "conv", "--config", andon.config, "--url", f"http://{andon.http}")
+    assert done.returncode == 0 and "shadow 1.1.0 on cpu" in done.stdout, done
+    done = command("remove", "conv/1.1.0", "--config", andon.config, "--url", f"http://{andon.http}")
+    assert done.returncode == 1 and "it is a shadow" in done.stderr, done
+    done = command("shadow", "conv", "--end", *daemon)
+    assert done.returncode == 0 and "conv 1.1.0 is no shadow any more." in done.stdout, done
     status, answer = post(andon, "/api/v1/models/conv/activate", b'{"version": "1.1.0", "by": ""}',
                           {"Content-Type": "application/json"})
     assert status == 400 and "who asks" in json.loads(answer)["error"], answer
     assert sorted(file.name for file in (models / "conv").iterdir()) == ["1.0.0", "1.1.0"]
+    done = command("remove", "conv", "1.1.0", "--config", andon.config, "--url", f"http://{andon.http}")
+    assert done.returncode == 0 and "conv 1.1.0 is removed" in done.stdout, done
+    assert [file.name for file in (models / "conv").iterdir()] == ["1.0.0"]
 
 
 def test_many_load_and_ask_at_once(andon, client):

@@ -248,7 +248,7 @@ async def faults(box, plant, kills, options):
     return done
 
 
-async def settle(box, plant, problems):
+async def settle(box, plant, kills, problems):
     """Liveness: left alone, the daemon takes and tells everything, and stops when told."""
     box.start()
     await asyncio.wait_for(plant.connected.wait(), 30)
@@ -258,6 +258,8 @@ async def settle(box, plant, problems):
         problems.append(f"{len(plant.waiting)} samples are never acknowledged")
     await until(lambda: not judge.alerts(plant)[0], 30)
     code = await box.stop()
+    # A reading that the slave gave while the daemon ended is nobody's.
+    kills.append(time.monotonic())
     if code != 0:
         problems.append(f"SIGTERM: exit code {code}\n{box.tail()}")
 
@@ -286,7 +288,7 @@ async def prove(options):
             if reopened is not None:
                 reopenings.append(reopened)
             bar(done, options.cycles, plant, max(reopenings, default=0))
-        await settle(box, plant, problems)
+        await settle(box, plant, kills, problems)
         lost, double, wrong = judge.samples(plant, stored(options, box), kills)
         alerts_lost, alerts_double, more = judge.alerts(plant)
         problems += wrong + more

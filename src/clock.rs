@@ -38,6 +38,42 @@ impl Reading {
     }
 }
 
+/// Follows the steps of the wall clock, so that what waits for a time waits no longer and no shorter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steps {
+    last: Option<Reading>,
+    /// Nanoseconds.
+    behind: i64,
+}
+
+/// No slewing moves a clock so far between two looks.
+const STEP: Duration = Duration::from_secs(1);
+
+impl Steps {
+    /// `behind`: what the life before is known to have been ahead.
+    pub fn begin(behind: Duration) -> Self {
+        Self { last: None, behind: i64::try_from(behind.as_nanos()).unwrap_or(i64::MAX) }
+    }
+
+    /// By how many nanoseconds the clock was stepped since the last look; mostly by none.
+    pub fn observe(&mut self, now: Reading) -> i64 {
+        let Some(last) = self.last.replace(now) else { return 0 };
+        let expected = last.wall.saturating_add(now.steady.saturating_sub(last.steady));
+        let by = now.wall.as_nanos().saturating_sub(expected.as_nanos());
+        if Duration::from_nanos(by.unsigned_abs()) < STEP {
+            return 0;
+        }
+        self.behind = self.behind.saturating_sub(by).max(0);
+        by
+    }
+
+    /// How far the clock has been stepped back. Others may have kept the time it had before: so
+    /// much further ahead of it their samples may lie.
+    pub const fn behind(&self) -> Duration {
+        Duration::from_nanos(self.behind.unsigned_abs())
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct ClockTrust {
     last: Reading,
@@ -96,6 +132,20 @@ mod tests {
 
     fn trust(wall: i64, last_known: Option<i64>) -> ClockTrust {
         ClockTrust::begin(reading(wall, 0), last_known.map(Timestamp::from_secs), PATIENCE)
+    }
+
+    #[test]
+    fn fault_14_steps_are_told_and_slewing_is_none() {
+        let mut steps = Steps::default();
+        let hour = 3_600_000_000_000;
+        assert_eq!(steps.observe(reading(START, 10)), 0);
+        assert_eq!(steps.observe(reading(START + 100, 110)), 0);
+        assert_eq!(steps.observe(reading(START + 110 + 3600, 120)), hour);
+        assert_eq!(steps.behind(), Duration::ZERO, "it was behind before");
+        assert_eq!(steps.observe(reading(START + 110, 120)), -hour);
+        assert_eq!(steps.behind(), Duration::from_secs(3600));
+        assert_eq!(steps.observe(reading(START + 110 + 600, 120)), hour / 6);
+        assert_eq!(steps.behind(), Duration::from_secs(3000));
     }
 
     #[test]

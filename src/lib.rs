@@ -24,6 +24,7 @@ pub mod drift;
 pub mod evaluate;
 pub mod explain;
 pub mod feature;
+pub mod feedback;
 pub mod frame;
 pub mod oip;
 pub mod picture;

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::alert::{AlertRecord, AlertState, Transition};
 use crate::asset::{AssetId, NamePattern};
 use crate::drift::{Subject, Watcher};
-use crate::model::LoadedPrediction;
+use crate::feedback::{Comparison, Feedback};
+use crate::model::{LoadedPrediction, ModelStats};
 use crate::sample::{Quality, Sample};
 use crate::settings::{Direction, Rule, RuleKind, Settings, TagSettings};
 use crate::tag::TagId;
@@ -52,6 +53,23 @@ pub struct Judge {
     pub direction: Direction,
 }
 
+/// A model that sees what another one sees, and predicts nothing.
+#[derive(Debug)]
+pub struct Shadow {
+    /// The one that predicts.
+    pub active: Arc<ModelIdentity>,
+    pub stats: Arc<ModelStats>,
+    pub by: String,
+    /// Both have been compared since then.
+    pub since: Timestamp,
+    pub comparison: Comparison,
+    /// What labels say of it.
+    pub feedback: Feedback,
+}
+
+/// By prediction.
+pub type Shadows = BTreeMap<PredictionId, Shadow>;
+
 #[derive(Debug)]
 pub struct Live {
     judges: Mutex<Arc<[Judge]>>,
@@ -61,6 +79,8 @@ pub struct Live {
     alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
     moves: watch::Sender<u64>,
     drift: Arc<Mutex<Watcher>>,
+    feedback: Arc<Mutex<Feedback>>,
+    shadows: Arc<Mutex<Shadows>>,
 }
 
 impl Live {
@@ -74,6 +94,8 @@ impl Live {
             alerts: Mutex::default(),
             moves: watch::Sender::new(0),
             drift: Arc::new(Mutex::new(Watcher::new(settings.drift.clone(), Vec::new()))),
+            feedback: Arc::default(),
+            shadows: Arc::default(),
         }
     }
 
@@ -92,6 +114,25 @@ impl Live {
     /// The same, for whoever only reads the figures.
     pub fn drift_figures(&self) -> Arc<Mutex<Watcher>> {
         Arc::clone(&self.drift)
+    }
+
+    /// What labels say of the models.
+    pub fn feedback(&self) -> MutexGuard<'_, Feedback> {
+        lock(&self.feedback)
+    }
+
+    /// The same, for whoever only reads the figures.
+    pub fn feedback_figures(&self) -> Arc<Mutex<Feedback>> {
+        Arc::clone(&self.feedback)
+    }
+
+    pub fn shadows(&self) -> MutexGuard<'_, Shadows> {
+        lock(&self.shadows)
+    }
+
+    /// The same, for whoever only reads the figures.
+    pub fn shadow_figures(&self) -> Arc<Mutex<Shadows>> {
+        Arc::clone(&self.shadows)
     }
 
     pub(crate) fn watch_drift(&self, subjects: Vec<Subject>) {

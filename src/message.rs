@@ -41,7 +41,7 @@ impl Quarantined {
     pub const MAX_BYTES: usize = 1024;
 }
 
-/// A request of a person or a system about an alert, as it came in.
+/// A request of a person or a system about an alert, or a label, as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandMessage {
     pub asset: String,

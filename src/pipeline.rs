@@ -26,7 +26,7 @@ use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
 pub use crate::plan::Plan;
-use crate::reload::{Report, Swaps, Tuning};
+use crate::reload::{Report, SwapEnds, Swaps, Tuning};
 use crate::sample::Batch;
 use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
@@ -37,16 +37,20 @@ use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
 use crate::verdict::{Explained, Verdict};
-use crate::watch::{Feeds, Order, Retune, Watch, WatchParts};
+use crate::watch::{Feeds, LabelOrder, Order, Reshadow, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back.
 const BATCHES: usize = 256;
 /// Verdicts between the model workers and the main loop.
 const VERDICTS: usize = 4096;
+/// Verdicts of shadows; where the main loop falls behind, the shadows wait.
+const SHADOWED: usize = 1024;
 /// Explanations between the model workers and the main loop; more are not asked for at once.
 const EXPLAINED: usize = 1024;
 const COMMANDS: usize = 64;
+/// Labels over MQTT that wait for the main loop; a shift's worth may come at once.
+const TRUTHS: usize = 1024;
 const QUARANTINE: usize = 64;
 /// Configurations that wait for the main loop.
 const RETUNES: usize = 1;
@@ -78,7 +82,11 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (explained, explained_out) = mpsc::channel::<Explained>(EXPLAINED);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
     let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
+    let (reshadows, reshadows_out) = mpsc::channel::<Reshadow>(RETUNES);
+    let (shadowed, shadowed_out) = mpsc::channel::<Verdict>(SHADOWED);
     let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
+    let (truths, truths_out) = mpsc::channel::<CommandMessage>(TRUTHS);
+    let (labels, labels_out) = mpsc::channel::<LabelOrder>(COMMANDS);
     let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
 
     let listener = match settings.http.listen {
@@ -95,11 +103,12 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         ledger: Arc::clone(&ledger),
         batches: batches.clone(),
         quarantine: quarantine.clone(),
+        behind: store.was_ahead(Timestamp::now()).await?,
     };
     let roster = Roster::default();
     let (sources, reorders) = Sources::build(&settings, sinks, roster.clone())?;
     let egress = match &settings.publish {
-        Some(publish) => Some(egress(&settings, publish, commands)?),
+        Some(publish) => Some(egress(&settings, publish, commands, truths)?),
         None => None,
     };
     let live = Arc::new(Live::new(&settings));
@@ -115,6 +124,8 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         sources: roster,
         models: workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect(),
         drift: live.drift_figures(),
+        feedback: live.feedback_figures(),
+        shadows: live.shadow_figures(),
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
         certificates: Arc::new(Certificates::of(&settings)),
@@ -124,13 +135,15 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         settings.service.clone(),
         workers.iter().map(|worker| worker.handle().service().clone()),
     ));
-    let (swaps, swap_desk) = Swaps::new(
-        &verdicts,
-        &explained,
-        Arc::clone(&shelf),
-        overview.models.clone(),
-        Arc::clone(&meters),
-    );
+    let (swaps, swap_desk) = Swaps::new(SwapEnds {
+        verdicts: &verdicts,
+        explained: &explained,
+        shadowed,
+        reshadows,
+        shelf: Arc::clone(&shelf),
+        models: overview.models.clone(),
+        meters: Arc::clone(&meters),
+    });
     let tuning = Tuning {
         settings: settings.clone(),
         running: predictions.iter().map(|p| (p.name.clone(), p.clone())).collect(),
@@ -158,7 +171,11 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         explained: explained_out,
         commands: commands_out,
         orders: orders_out,
+        truths: truths_out,
+        labels: labels_out,
         retunes: retunes_out,
+        reshadows: reshadows_out,
+        shadowed: shadowed_out,
     };
     let mut watch = Watch::new(watch);
     watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;
@@ -172,6 +189,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         overview: overview.clone(),
         shelf: Arc::clone(&shelf),
         orders,
+        labels,
         swaps: swap_desk,
         stopping: stages.token(Phase::Source),
     };
@@ -247,6 +265,7 @@ fn egress(
     settings: &Settings,
     publish: &Publish,
     commands: mpsc::Sender<CommandMessage>,
+    truths: mpsc::Sender<CommandMessage>,
 ) -> anyhow::Result<Egress> {
     let wire = Wire { prefix: publish.prefix.clone(), site: settings.site.name.clone() };
     let broker =
@@ -258,6 +277,7 @@ fn egress(
             site: settings.site.name.clone(),
             will: Some(wire.will()),
             command_filter: Some(wire.command_filter()),
+            labels: Some((wire.label_filter(), truths)),
         },
         commands,
     )

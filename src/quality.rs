@@ -58,8 +58,9 @@ pub struct InspectionCounts {
 #[derive(Debug)]
 pub struct Inspector {
     settings: Vec<(NamePattern, NamePattern, Plausible)>,
-    /// Nanoseconds.
     future: Duration,
+    /// So far the box's clock has been stepped back: samples may lie further ahead of it.
+    behind: Duration,
     tracks: Vec<Track>,
     past: Past,
     counts: InspectionCounts,
@@ -95,6 +96,7 @@ impl Inspector {
         Self {
             settings: settings.into_iter().map(plausible).collect(),
             future,
+            behind: Duration::ZERO,
             tracks: Vec::new(),
             past: Past::default(),
             counts: InspectionCounts::default(),
@@ -119,7 +121,8 @@ impl Inspector {
 
     #[inline]
     pub fn inspect(&mut self, sample: &mut Sample, now: Timestamp) -> Inspection {
-        if !clock::plausible(now, self.future).contains(&sample.time) {
+        let ahead = self.future + self.behind;
+        if !clock::plausible(now, ahead).contains(&sample.time) {
             self.counts.bad_time += 1;
             return Inspection::BadTime;
         }
@@ -146,6 +149,11 @@ impl Inspector {
             plausible.check(sample, &mut self.counts);
         }
         Inspection::Accept
+    }
+
+    /// See [`clock::Steps::behind`].
+    pub fn clock_is_behind(&mut self, behind: Duration) {
+        self.behind = behind;
     }
 
     /// What was committed in the life before, oldest first.
@@ -352,6 +360,18 @@ mod tests {
             let mut sample = Sample::new(TAG, time, 1.0);
             assert_eq!(inspector.inspect(&mut sample, booted), Inspection::Accept);
         }
+    }
+
+    #[test]
+    fn fault_14_a_clock_that_was_stepped_back_refuses_no_machine_that_kept_the_time() {
+        let mut inspector = inspector();
+        let an_hour_ahead = NOW.plus(3_600_000);
+        let inspect = |inspector: &mut Inspector| {
+            inspector.inspect(&mut Sample::new(TAG, an_hour_ahead, 1.0), NOW)
+        };
+        assert_eq!(inspect(&mut inspector), Inspection::BadTime);
+        inspector.clock_is_behind(Duration::from_secs(3600));
+        assert_eq!(inspect(&mut inspector), Inspection::Accept);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +33,8 @@ pub struct Sinks {
     pub ledger: Arc<Ledger>,
     pub batches: mpsc::Sender<Batch>,
     pub quarantine: mpsc::Sender<Quarantined>,
+    /// So far the box's clock was ahead in the life before; others may have kept that time.
+    pub behind: Duration,
 }
 
 /// Asks for the sources of another configuration.
@@ -222,7 +225,7 @@ impl Sources {
                     broker: Broker::clone(broker),
                     subscriptions: subscriptions.clone(),
                     site: settings.site.name.clone(),
-                    future: settings.limits.future,
+                    future: settings.limits.future + self.sinks.behind,
                     registry: Arc::clone(&self.sinks.registry),
                     ledger: Arc::clone(&self.sinks.ledger),
                     health: Arc::clone(&health),

@@ -19,8 +19,10 @@ use crate::alert::AlertCounts;
 use crate::alert::wire::{Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus};
 use crate::certificates::Certificates;
 use crate::drift::Watcher;
+use crate::feedback::Feedback;
 use crate::health::Roster;
 use crate::ledger::Ledger;
+use crate::live::Shadows;
 use crate::model::Models;
 use crate::reload::Report;
 use crate::store::Store;
@@ -119,6 +121,8 @@ pub struct Overview {
     pub sources: Roster,
     pub models: Models,
     pub drift: Arc<Mutex<Watcher>>,
+    pub feedback: Arc<Mutex<Feedback>>,
+    pub shadows: Arc<Mutex<Shadows>>,
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,

@@ -52,6 +52,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(nanos(span)))
     }
 
+    /// Later by `nanos`, or earlier by them if they are negative.
+    pub const fn stepped(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         let gap = i128::from(self.0) - i128::from(earlier.0);

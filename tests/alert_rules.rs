@@ -172,6 +172,22 @@ fn the_time_when_the_daemon_was_away_is_no_silence() {
 }
 
 #[test]
+fn fault_14_a_silence_is_as_long_as_it_was_when_the_clock_is_stepped() {
+    for step in [-3_600_000, 3_600_000] {
+        let mut line = Line::new(rule(RuleKind::Silent, None, Some(10)));
+        let _first = line.sample(0, 1.0);
+        assert_eq!(line.advance(10_000).len(), 1);
+        let _back = line.sample(11_000, 1.0);
+        assert_eq!(line.rules.stepped(step * 1_000_000), [RULE]);
+        assert!(line.advance(step + 19_000).is_empty(), "8 s of silence");
+        let silent = line.advance(step + 21_000).remove(0);
+        assert_eq!((silent.score, silent.evidence.end), (10.0, at(step + 21_000)));
+    }
+    let mut line = Line::new(rule(RuleKind::Above, Some(80.0), None));
+    assert!(line.rules.stepped(1).is_empty(), "limits go by the machines' time");
+}
+
+#[test]
 fn several_rules_on_one_tag_all_speak_and_others_stay_quiet() {
     let mut rules = RuleBook::new(vec![
         (PredictionId(0), rule(RuleKind::Above, Some(80.0), None)),

@@ -13,6 +13,7 @@ use andon::alert::wire::{
 };
 use andon::alert::{Action, AlertBook, AlertSpec, Cause, Command, Transition};
 use andon::asset::AssetId;
+use andon::feedback::Label;
 use andon::health::SourceHealth;
 use andon::ledger::{Ledger, Rejection};
 use andon::message::Message;
@@ -36,7 +37,7 @@ fn docs(file: &str) -> Value {
 
 /// The shipped schemas by their names.
 fn validators() -> BTreeMap<String, Validator> {
-    ["alert", "verdict", "status", "command"]
+    ["alert", "verdict", "status", "command", "label"]
         .map(|name| {
             let schema = docs(&format!("schema/{name}.json"));
             let validator = jsonschema::options()
@@ -308,6 +309,27 @@ fn commands_that_the_schema_allows_are_read_and_others_are_not() {
 }
 
 #[test]
+fn labels_that_the_schema_allows_are_read_and_others_are_not() {
+    let validator = &validators()["urn:andon:schema:label:v1"];
+    let cases = [
+        (r#"{"time":"2026-11-23T06:41:20Z","label":"bad"}"#, true),
+        (r#"{"asset":"a","prediction":"b","time":"2026-11-23T06:41:20Z","label":"good"}"#, true),
+        (r#"{"alert_id":"x","label":"false"}"#, true),
+        (r#"{"alert_id":"x","asset":"a","label":"false"}"#, false),
+        (r#"{"alert_id":"x","label":"bad"}"#, false),
+        (r#"{"alert_id":"x","time":"2026-11-23T06:41:20Z","label":"true"}"#, false),
+        (r#"{"time":"yesterday","label":"bad"}"#, false),
+        (r#"{"time":"2026-11-23T06:41:20Z","label":"bad","by":"x"}"#, false),
+        (r#"{"time":"2026-11-23T06:41:20Z"}"#, false),
+    ];
+    for (body, allowed) in cases {
+        let read = Label::parse(body.as_bytes(), Some(("a", "b")));
+        assert_eq!(read.is_ok(), allowed, "{body}");
+        assert_eq!(validator.is_valid(&serde_json::from_str(body).unwrap()), allowed, "{body}");
+    }
+}
+
+#[test]
 fn odd_names_cannot_become_another_topic() {
     let told = wire().verdict(&verdict(0, 0.25), "a/#", "wear");
     assert_eq!(told.topic, "acme/plant7/line1/a%2F%23/verdict/wear");
@@ -338,6 +360,8 @@ fn asyncapi_names_the_topics_and_the_schemas() {
     let mut levels = address("alertCommand");
     levels = levels.replace("press-3", "+").replace("wear", "+");
     assert_eq!(levels, commands);
+    let levels = address("label").replace("press-3", "+").replace("wear", "+");
+    assert_eq!(levels, wire().label_filter());
 
     let messages = doc["components"]["messages"].as_object().unwrap();
     let shipped = validators();

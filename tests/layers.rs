@@ -11,8 +11,8 @@ const LAYERS: &[&[&str]] = &[
         "verdict",
     ],
     &[
-        "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature", "frame",
-        "oip", "picture", "quality", "window",
+        "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
+        "feedback", "frame", "oip", "picture", "quality", "window",
     ],
     &["tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],

@@ -178,7 +178,7 @@ async fn a_scan_gives_all_later_samples_but_the_stale_in_commit_order() {
     let mut seen = Vec::new();
     let scanned = bench
         .store
-        .scan(at(3), |samples, received| {
+        .scan(Some(at(3)), Duration::ZERO, |samples, received| {
             assert_eq!(received, at(1000));
             seen.push(samples.iter().map(|sample| sample.value).collect::<Vec<_>>());
         })
@@ -186,6 +186,31 @@ async fn a_scan_gives_all_later_samples_but_the_stale_in_commit_order() {
         .unwrap();
     assert_eq!((scanned, seen), (3, vec![vec![6.0], vec![3.0, 5.0]]));
     assert_eq!(bench.store.read_tag(tag, at(7), at(8)).await.unwrap().len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn fault_14_the_last_minute_is_read_back_however_the_clock_has_jumped() {
+    let folder = TempDir::new().unwrap();
+    let bench = Bench::start(&settings(&folder, Duration::from_millis(1))).await;
+    let tag = bench.registry.intern("press-1", "pressure").unwrap();
+    let year = 365 * 86_400;
+    // The minute before, an hour ahead, back again, a year back, and history of last year at last.
+    let arrivals = [(0, 0), (50, 50), (3660, 60), (70, 70), (80 - year, 80), (90 - year, -year)];
+    for ((received, time), commits) in arrivals.into_iter().zip(1_u32..) {
+        let sample = Sample::new(tag, at(time), f64::from(commits));
+        let (received, commits) = (at(received), u64::from(commits));
+        bench.record(Batch { received, ..batch(vec![sample]) }).await;
+        bench.stats("a commit", |stats| stats.commits == commits).await;
+    }
+    for (tail, expected) in
+        [(60, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), (10, vec![3.0, 4.0, 5.0, 6.0])]
+    {
+        let mut seen = Vec::new();
+        let see = |samples: Vec<Sample>, _| seen.extend(samples.iter().map(|sample| sample.value));
+        bench.store.scan(None, Duration::from_secs(tail), see).await.unwrap();
+        assert_eq!(seen, expected, "{tail} s");
+    }
     bench.stop().await;
 }
 

@@ -135,6 +135,25 @@ impl AlertBook {
         }
     }
 
+    /// The box's clock was stepped by `nanos`, and `predictions` are judged by its time.
+    pub fn stepped(&mut self, predictions: &[PredictionId], nanos: i64) {
+        for ((_, judged), slot) in &mut self.slots {
+            if predictions.contains(judged) {
+                slot.stepped(nanos);
+            }
+        }
+    }
+
+    /// A life begins at `now` by the box's clock, which may have been ahead in the life before;
+    /// `predictions` are judged by its time.
+    pub fn resumed(&mut self, predictions: &[PredictionId], now: Timestamp) {
+        for ((_, judged), slot) in &mut self.slots {
+            if predictions.contains(judged) {
+                slot.resumed(now);
+            }
+        }
+    }
+
     /// Puts the reasons to the alert that they are about, if it still stands.
     #[must_use]
     pub fn explain(&mut self, explained: &Explained, now: Timestamp) -> Option<Transition> {

@@ -80,6 +80,11 @@ impl Decision {
 }
 
 impl Memory {
+    /// The clock that its times come from was stepped by `nanos`.
+    pub(super) fn stepped(&mut self, nanos: i64) {
+        self.since = self.since.map(|since| since.stepped(nanos));
+    }
+
     /// Takes the next score, of a window that ends at `at`.
     pub(super) fn judge(&mut self, decision: &Decision, score: f64, at: Timestamp) -> Option<Edge> {
         self.history.push(decision.mark(score), decision.m);

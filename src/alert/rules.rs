@@ -123,11 +123,13 @@ impl RuleBook {
     }
 
     /// The daemon was away, or has fed itself from the store: nobody could be heard until
-    /// `now`, so every silence is counted from here.
-    pub fn resume(&mut self, now: Timestamp) {
-        for watch in &mut self.watches {
-            watch.resume(now);
-        }
+    /// `now`, so every silence is counted from here. Gives the rules that go by this clock; it may
+    /// say less than in the life before.
+    pub fn resume(&mut self, now: Timestamp) -> Vec<PredictionId> {
+        let resumed = each(&mut self.watches, |watch| watch.resume(now));
+        let heard = |(watch, at): (&Watch, u32)| Some(Reverse((watch.deadline()?, at)));
+        self.deadlines = self.watches.iter().zip(0..).filter_map(heard).collect();
+        resumed
     }
 
     /// Takes a sample that came in at `arrived`. Each rule on its tag may say something.
@@ -155,6 +157,18 @@ impl RuleBook {
         }
     }
 
+    /// The clock that tells arrivals was stepped by `nanos`: a silence is as long as it was. Gives
+    /// the rules that go by this clock.
+    pub fn stepped(&mut self, nanos: i64) -> Vec<PredictionId> {
+        let moved = each(&mut self.watches, |watch| watch.stepped(nanos));
+        let deadlines = std::mem::take(&mut self.deadlines);
+        let stepped = |Reverse((deadline, at)): Reverse<(Timestamp, u32)>| {
+            Reverse((deadline.stepped(nanos), at))
+        };
+        self.deadlines = deadlines.into_iter().map(stepped).collect();
+        moved
+    }
+
     fn observe_watched(
         &mut self,
         head: u32,
@@ -176,4 +190,15 @@ impl RuleBook {
 
 fn index(length: usize) -> u32 {
     u32::try_from(length).expect("fewer than 2^32 watches, as there are tags")
+}
+
+/// The rules that `change` names, each once.
+fn each(
+    watches: &mut [Watch],
+    change: impl FnMut(&mut Watch) -> Option<PredictionId>,
+) -> Vec<PredictionId> {
+    let mut rules: Vec<PredictionId> = watches.iter_mut().filter_map(change).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    rules
 }

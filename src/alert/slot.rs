@@ -82,6 +82,18 @@ impl Slot {
         self.record.as_ref().and_then(|record| record.shelved_until)
     }
 
+    /// The clock that the verdicts' times come from was stepped by `nanos`.
+    pub(super) fn stepped(&mut self, nanos: i64) {
+        self.evaluated_to = self.evaluated_to.stepped(nanos);
+        self.memory.stepped(nanos);
+    }
+
+    /// Nothing can have been judged after `now`.
+    pub(super) fn resumed(&mut self, now: Timestamp) {
+        let ahead = self.evaluated_to.since(now);
+        self.stepped(-i64::try_from(ahead.as_nanos()).unwrap_or(i64::MAX));
+    }
+
     /// False for a verdict that says nothing new: it repeats what has been judged.
     pub(super) fn is_news(&mut self, verdict: &Verdict) -> bool {
         let Evidence { start, end, .. } = verdict.evidence;

@@ -63,7 +63,7 @@ impl Fields<'_> {
     fn tag(&self) -> Option<&str> {
         match self.kind {
             AlertKind::Rule { tag, .. } => Some(tag),
-            AlertKind::Prediction | AlertKind::Drift => {
+            AlertKind::Prediction | AlertKind::Drift | AlertKind::Errors => {
                 self.contributions.first().map(|first| first.tag.as_str())
             }
         }
@@ -82,6 +82,11 @@ impl Fields<'_> {
                     format!(", mostly because of {}{value}", first.tag)
                 });
                 format!("{asset}: {prediction} says {score}, limit {threshold}{reason}.")
+            }
+            AlertKind::Errors => {
+                let what = self.label.unwrap_or("labels contradict it");
+                let about = prediction.strip_suffix("-errors").unwrap_or(prediction);
+                format!("{asset}: {about} is wrong more often than it was: {what}.")
             }
             AlertKind::Drift => {
                 let what = self.label.unwrap_or("its figures");

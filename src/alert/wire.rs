@@ -97,6 +97,11 @@ impl Wire {
         format!("{}/+/alert/+/command", self.prefix)
     }
 
+    /// Where labels come in, with the same two levels.
+    pub fn label_filter(&self) -> String {
+        format!("{}/+/label/+", self.prefix)
+    }
+
     fn status_message<D: serde::Serialize>(
         &self,
         id: String,

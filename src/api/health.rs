@@ -8,7 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Desk;
+use super::shadow::ShadowHealth;
 use crate::drift::{AssetFigures, FeatureFigures, PredictionFigures};
+use crate::feedback::Figures;
 use crate::live::Judge;
 use crate::model::ModelSnapshot;
 use crate::settings::DriftSettings;
@@ -62,6 +64,81 @@ pub(crate) struct ModelHealth {
     pub(crate) assets: Vec<AssetHealth>,
     /// Frames of assets beyond those that are watched.
     pub(crate) unwatched: u64,
+    pub(crate) labels: LabelHealth,
+    /// The candidate beside it.
+    pub(crate) shadow: Option<ShadowHealth>,
+}
+
+/// What labels say of a model's verdicts; positive is bad.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub(crate) struct LabelHealth {
+    pub(crate) true_positives: u64,
+    pub(crate) false_positives: u64,
+    pub(crate) true_negatives: u64,
+    pub(crate) false_negatives: u64,
+    /// `TP / (TP + FP)`; nothing where no verdict said bad, as the next where nothing was.
+    pub(crate) precision: Option<f64>,
+    /// `TP / (TP + FN)`
+    pub(crate) recall: Option<f64>,
+    pub(crate) f1: Option<f64>,
+    /// Share of wrong verdicts among each asset's last 64 labels since the start.
+    pub(crate) recent_errors: Option<f64>,
+    /// Assets on which a rise of errors stands.
+    pub(crate) risen: usize,
+    /// Labels whose verdicts have not come yet.
+    pub(crate) waiting: usize,
+    /// Labels that joined no verdict, since the start.
+    pub(crate) unplaced: Vec<UnplacedLabels>,
+    /// Models that predicted before this one.
+    pub(crate) earlier: Vec<EarlierModel>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct UnplacedLabels {
+    pub(crate) reason: &'static str,
+    pub(crate) count: u64,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct EarlierModel {
+    /// `<name>/<version>`
+    pub(crate) model: String,
+    pub(crate) labels: u64,
+    pub(crate) precision: Option<f64>,
+    pub(crate) recall: Option<f64>,
+}
+
+impl LabelHealth {
+    pub(crate) const fn total(&self) -> u64 {
+        self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
+    }
+}
+
+impl From<Figures> for LabelHealth {
+    fn from(figures: Figures) -> Self {
+        let Figures { confusion, earlier, recent_errors, risen, waiting, unplaced, .. } = figures;
+        let earlier = earlier.into_iter().map(|(model, confusion)| EarlierModel {
+            model,
+            labels: confusion.total(),
+            precision: confusion.precision(),
+            recall: confusion.recall(),
+        });
+        let unplaced = unplaced.into_iter().map(|(reason, count)| UnplacedLabels { reason, count });
+        Self {
+            true_positives: confusion.true_positives,
+            false_positives: confusion.false_positives,
+            true_negatives: confusion.true_negatives,
+            false_negatives: confusion.false_negatives,
+            precision: confusion.precision(),
+            recall: confusion.recall(),
+            f1: confusion.f1(),
+            recent_errors,
+            risen,
+            waiting,
+            unplaced: unplaced.filter(|unplaced| unplaced.count > 0).collect(),
+            earlier: earlier.collect(),
+        }
+    }
 }
 
 /// The last frames of one asset.
@@ -149,7 +226,15 @@ fn prediction(
         state: assets.iter().map(|asset| asset.state).max().unwrap_or(DriftState::Unknown),
         assets,
         unwatched: figures.unwatched,
+        labels: labels(desk, judge),
+        shadow: super::shadow::health(desk, judge.id),
     }
+}
+
+fn labels(desk: &Desk, judge: &Judge) -> LabelHealth {
+    let figures = desk.live.feedback().figures();
+    let own = figures.into_iter().find(|figures| figures.prediction == judge.id);
+    own.map(LabelHealth::from).unwrap_or_default()
 }
 
 fn asset(desk: &Desk, limits: &DriftSettings, found: AssetFigures) -> AssetHealth {

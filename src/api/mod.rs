@@ -7,9 +7,11 @@ mod alerts;
 mod assets;
 mod events;
 pub(crate) mod health;
+mod labels;
 mod models;
 mod problem;
 mod samples;
+pub(crate) mod shadow;
 pub mod shape;
 mod store;
 
@@ -33,7 +35,7 @@ use crate::serving::Shelf;
 use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::Overview;
-use crate::watch::Order;
+use crate::watch::{LabelOrder, Order};
 
 /// A name as one segment of a path: an asset may be called anything.
 pub fn segment(name: &str) -> String {
@@ -56,6 +58,7 @@ pub struct Desk {
     pub overview: Overview,
     pub shelf: Arc<Shelf>,
     pub orders: mpsc::Sender<Order>,
+    pub labels: mpsc::Sender<LabelOrder>,
     pub swaps: SwapDesk,
     /// Ends the streams when the daemon stops.
     pub stopping: CancellationToken,
@@ -88,6 +91,8 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(models::roll_back_model))
+        .routes(routes!(models::shadow_model))
+        .routes(routes!(labels::post_label))
         .routes(routes!(health::list_health))
         .routes(routes!(store::get_status))
         .routes(routes!(store::list_quarantine))

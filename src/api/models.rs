@@ -25,6 +25,10 @@ const LONGEST_BY: usize = 128;
 pub(super) enum ModelState {
     /// Predictions use it.
     Predicting,
+    /// Sees what the one that predicts sees, and is compared with it.
+    Shadow,
+    /// Predicted before the one that is on trial, and is ready to take over again.
+    Previous,
     /// Answers requests under `/v2` alone.
     Loaded,
     /// A higher version than the one that predicts: it can be activated. Where no version was ever
@@ -53,6 +57,8 @@ impl From<Row> for Model {
     fn from(row: Row) -> Self {
         let state = match row.place {
             Place::Predicting => ModelState::Predicting,
+            Place::Shadow => ModelState::Shadow,
+            Place::Previous => ModelState::Previous,
             Place::Loaded => ModelState::Loaded,
             Place::Offered => ModelState::Offered,
             Place::Stored => ModelState::Stored,
@@ -165,6 +171,44 @@ pub(super) async fn roll_back_model(
 ) -> Result<Json<Chosen>, Problem> {
     let RollBackBody { by } = read(&headers, &body)?;
     swap(&desk, Swap::RollBack { name, by: person(by)? }).await
+}
+
+/// `{"version": "1.1.0", "by": "R. Meyer"}`
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShadowBody {
+    /// Nothing ends the shadow.
+    version: Option<String>,
+    /// Who asks, 1 to 128 characters.
+    by: String,
+}
+
+/// Lets a version see what the one that predicts sees, also after a restart: it is verified as at a
+/// start, its verdicts are compared and never told. It takes the place of an earlier shadow.
+#[utoipa::path(
+    post, path = "/api/v1/models/{name}/shadow", params(("name" = String, Path)),
+    request_body = ShadowBody,
+    responses(
+        (status = 200, body = Chosen), (status = 400, body = ProblemBody),
+        (status = 401, body = ProblemBody), (status = 403, body = ProblemBody),
+        (status = 404, body = ProblemBody), (status = 409, body = ProblemBody),
+        (status = 413, description = "Too long"), (status = 415, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    )
+)]
+pub(super) async fn shadow_model(
+    State(desk): State<Desk>,
+    Named(name): Named<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Chosen>, Problem> {
+    let ShadowBody { version, by } = read(&headers, &body)?;
+    let by = person(by)?;
+    let asked = match version {
+        Some(version) => Swap::Shadow { name, version, by },
+        None => Swap::EndShadow { name, by },
+    };
+    swap(&desk, asked).await
 }
 
 fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {

@@ -4,8 +4,9 @@
 use maud::{Markup, html};
 
 use super::words::Words;
-use super::{link, number};
-use crate::api::health::{AssetHealth, DriftState, ModelHealth, ScoreSpread};
+use super::{link, moment, number};
+use crate::api::health::{AssetHealth, DriftState, LabelHealth, ModelHealth, ScoreSpread};
+use crate::api::shadow::ShadowHealth;
 use crate::api::{self, Desk};
 
 const WIDTH: f64 = 600.0;
@@ -59,7 +60,86 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
             } }
         }
         @if let Some(reason) = &health.last_unfit { p { (words.last_unfit) ": " (reason) } }
+        @if health.labels.total() > 0 { (labels(&health.labels, words)) }
+        @if let Some(candidate) = &health.shadow { (shadow(candidate, words)) }
         @for found in &health.assets { (asset(found, health.raise, words)) }
+    }
+}
+
+fn labels(labels: &LabelHealth, words: &Words) -> Markup {
+    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
+    html! {
+        table {
+            thead { tr {
+                th { (words.labels) } th { (words.precision) } th { (words.recall) } th { "F1" }
+                th { "TP" } th { "FP" } th { "TN" } th { "FN" } th { (words.recent_errors) }
+            } }
+            tbody { tr class=(if labels.risen == 0 { "good" } else { "bad" }) {
+                th scope="row" { (labels.total()) }
+                td { (share(labels.precision)) }
+                td { (share(labels.recall)) }
+                td { (share(labels.f1)) }
+                td { (labels.true_positives) }
+                td { (labels.false_positives) }
+                td { (labels.true_negatives) }
+                td { (labels.false_negatives) }
+                td {
+                    (labels.recent_errors.map_or_else(|| "–".to_owned(), |e| format!("{:.0} %", e * 100.0)))
+                    @if labels.risen > 0 { " ▲" }
+                }
+            } }
+        }
+    }
+}
+
+fn shadow(shadow: &ShadowHealth, words: &Words) -> Markup {
+    let share = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    };
+    let differing = shadow.differing.iter().map(|pair| (pair, true));
+    let agreeing = shadow.last.iter().filter(|pair| pair.active_bad == pair.shadow_bad);
+    let pairs = differing.chain(agreeing.map(|pair| (pair, false)));
+    html! {
+        h3 { (words.shadow) " " (shadow.version) ", " (words.since) " " (moment(shadow.since)) ", " (shadow.by) }
+        table {
+            thead { tr {
+                th { (words.compared) } th { (words.agreement) } th { (words.only_active) }
+                th { (words.only_shadow) } th { (words.difference) } th { (words.alerts) }
+                th { (words.shed) } th { (words.errors) }
+            } }
+            tbody { tr class=(if shadow.errors == 0 { "good" } else { "bad" }) {
+                th scope="row" { (shadow.compared) }
+                td { (share(shadow.agreement)) }
+                td { (shadow.only_active) }
+                td { (shadow.only_shadow) }
+                td { (shadow.difference_mean.map_or_else(|| "–".to_owned(), number)) " / " (number(shadow.difference_max)) }
+                td { (shadow.active_alerts) " / " (shadow.shadow_alerts) }
+                td { (shadow.shed) }
+                td {
+                    (shadow.errors)
+                    @if let (1.., Some(error)) = (shadow.errors, &shadow.last_error) { " – " (error) }
+                }
+            } }
+        }
+        @if shadow.labels.total() > 0 { (labels(&shadow.labels, words)) }
+        @if shadow.compared > 0 {
+            table {
+                thead { tr {
+                    th { (words.last_compared) } th { (words.asset) } th { (words.score) } th { (words.shadow) } th {}
+                } }
+                tbody {
+                    @for (pair, differs) in pairs {
+                        tr {
+                            th scope="row" { (moment(pair.end)) }
+                            td { (pair.asset) }
+                            td { (number(pair.active)) @if pair.active_bad { " ▲" } }
+                            td { (number(pair.shadow)) @if pair.shadow_bad { " ▲" } }
+                            td { @if differs { "≠" } @else { "=" } }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asks the running daemon over its HTTP port.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,6 +41,21 @@ impl Daemon {
         let (base, agent) = (self.base()?, agent());
         let request = agent.get(format!("{base}{path}")).query_pairs(query.iter().copied());
         read(request.call().map_err(|error| silent(&base, &error))?)
+    }
+
+    pub(super) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// `None` where no daemon runs there.
+    pub(super) fn get_if_there(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        let base = self.base()?;
+        match agent().get(format!("{base}{path}")).call() {
+            Ok(answer) => read(answer).map(Some),
+            Err(ureq::Error::ConnectionFailed) => Ok(None),
+            Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
+            Err(error) => Err(silent(&base, &error)),
+        }
     }
 
     /// `None` where the answer is empty.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::Value;
 
-use super::client::{Daemon, items, table, text, whole};
+use super::client::{Daemon, items, plain, table, text, time, whole};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Health {
@@ -63,6 +63,10 @@ fn print(health: &Value) {
     if let Some(error) = health["last_error"].as_str() {
         println!("  last error: {error}");
     }
+    labels(&health["labels"], "");
+    if health["shadow"].is_object() {
+        shadow(&health["shadow"]);
+    }
     let mut rows =
         table(&["asset", "tag", "state", "missing", "out of range", "psi", "ks", "frames"]);
     for asset in items(&health["assets"]) {
@@ -83,6 +87,82 @@ fn print(health: &Value) {
         println!("  no frames yet\n");
     } else {
         println!("{rows}\n");
+    }
+}
+
+fn shadow(shadow: &Value) {
+    let share = |key: &str| percent(&shadow[key]);
+    println!(
+        "  shadow {} on {}, since {}: {} frames compared, {} agree; only active bad {}, only shadow {}",
+        text(&shadow["version"]),
+        text(&shadow["device"]),
+        time(&shadow["since"]),
+        text(&shadow["compared"]),
+        share("agreement"),
+        text(&shadow["only_active"]),
+        text(&shadow["only_shadow"]),
+    );
+    println!(
+        "    score difference mean {}, max {}; alerts: active {}, shadow would have {}",
+        figure(&shadow["difference_mean"]),
+        figure(&shadow["difference_max"]),
+        text(&shadow["active_alerts"]),
+        text(&shadow["shadow_alerts"]),
+    );
+    println!(
+        "    {} wait, {} shed, {} unfit, {} answered by one alone, {} errors; p50 {} ms, p99 {} ms",
+        text(&shadow["waiting"]),
+        text(&shadow["shed"]),
+        text(&shadow["unfit"]),
+        text(&shadow["alone"]),
+        text(&shadow["errors"]),
+        figure(&shadow["latency_p50_ms"]),
+        figure(&shadow["latency_p99_ms"]),
+    );
+    if let Some(error) = shadow["last_error"].as_str() {
+        println!("    last error: {error}");
+    }
+    labels(&shadow["labels"], "  shadow's ");
+    for pair in items(&shadow["differing"]) {
+        let said = |side: &str| {
+            let bad = pair[format!("{side}_bad")].as_bool().unwrap_or(false);
+            format!("{} ({})", figure(&pair[side]), if bad { "bad" } else { "good" })
+        };
+        let (asset, end) = (plain(&text(&pair["asset"])), time(&pair["end"]));
+        println!("    {end} {asset}: active {}, shadow {}", said("active"), said("shadow"));
+    }
+}
+
+fn labels(labels: &Value, whose: &str) {
+    let cells = ["true_positives", "false_positives", "true_negatives", "false_negatives"];
+    let counts = cells.map(|cell| labels[cell].as_u64().unwrap_or(0));
+    if counts.iter().sum::<u64>() > 0 {
+        let [tp, fp, tn, fn_] = counts;
+        println!(
+            "  {whose}labels: precision {}, recall {}, F1 {} ({tp} TP, {fp} FP, {tn} TN, {fn_} FN); {} wrong of the last",
+            figure(&labels["precision"]),
+            figure(&labels["recall"]),
+            figure(&labels["f1"]),
+            percent(&labels["recent_errors"]),
+        );
+    }
+    if labels["risen"].as_u64().is_some_and(|risen| risen > 0) {
+        println!("  it is wrong more often than it was, on {} assets", text(&labels["risen"]));
+    }
+    for earlier in items(&labels["earlier"]) {
+        println!(
+            "  {} before: {} labels, precision {}, recall {}",
+            text(&earlier["model"]),
+            text(&earlier["labels"]),
+            figure(&earlier["precision"]),
+            figure(&earlier["recall"]),
+        );
+    }
+    let lost = items(&labels["unplaced"]);
+    let lost: Vec<_> =
+        lost.map(|l| format!("{} {}", text(&l["count"]), text(&l["reason"]))).collect();
+    if !lost.is_empty() {
+        println!("  {whose}labels without a verdict: {}", lost.join(", "));
     }
 }
 

@@ -1,5 +1,7 @@
 //! `andon model`: what the box has, whether a package is right, and putting one into the
-//! repository; and which version predicts.
+//! repository or out of it; and which version predicts.
+
+mod remove;
 
 use std::fs::{self, File};
 use std::io;
@@ -30,6 +32,27 @@ pub(super) enum Command {
     Activate {
         /// <name>/<version>, as `andon model list` shows them.
         model: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Take a version out of the repository, unless it is in use.
+    Remove {
+        /// <name>/<version>
+        model: String,
+        /// The version, where it does not stand with the name.
+        version: Option<String>,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Let a version see what the active one sees, and compare the two; it predicts nothing.
+    Shadow {
+        /// <name>/<version>, or <name> with --end.
+        model: String,
+        /// The version, where it does not stand with the name.
+        version: Option<String>,
+        /// No shadow any more.
+        #[arg(long, conflicts_with = "version")]
+        end: bool,
         #[command(flatten)]
         asked: Asked,
     },
@@ -70,6 +93,21 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             let body = json!({ "version": version, "by": asked.by });
             swap(asked, &format!("/api/v1/models/{}/activate", segment(name)), &body, name)
         }
+        Command::Shadow { model, version, end, asked } => {
+            let (name, version) = named(model, version.as_deref())?;
+            if !end && version.is_none() {
+                bail!("`{model}` names no version; write <name>/<version>, or --end");
+            }
+            shadow(asked, name, version.filter(|_| !end))
+        }
+        Command::Remove { model, version, daemon } => {
+            let (name, Some(version)) = named(model, version.as_deref())? else {
+                bail!("`{model}` names no version; write <name>/<version>");
+            };
+            let folder = remove::remove(daemon, name, version)?;
+            println!("{name} {version} is removed from {}.", folder.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Rollback { model, asked } => {
             let path = format!("/api/v1/models/{}/rollback", segment(model));
             swap(asked, &path, &json!({ "by": asked.by }), model)
@@ -87,6 +125,18 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             println!("{}", said(&service, &format!("is good and lies in {}", target.display())));
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// `name/version`, or both on their own.
+fn named<'a>(
+    model: &'a str,
+    version: Option<&'a str>,
+) -> anyhow::Result<(&'a str, Option<&'a str>)> {
+    match (model.split_once('/'), version) {
+        (Some((name, version)), None) => Ok((name, Some(version))),
+        (None, version) => Ok((model, version)),
+        (Some(_), Some(_)) => bail!("the version stands twice; write <name>/<version>"),
     }
 }
 
@@ -109,6 +159,26 @@ fn swap(asked: &Asked, path: &str, body: &Value, name: &str) -> anyhow::Result<E
     }
     let (version, previous) = (text(&answer["version"]), text(&answer["previous"]));
     println!("{name} {version} predicts now, in the place of {previous}.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shadow(asked: &Asked, name: &str, version: Option<&str>) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/v1/models/{}/shadow", segment(name));
+    let body = json!({ "version": version, "by": asked.by });
+    let answer = asked.daemon.post(&path, &body)?.unwrap_or_default();
+    if asked.daemon.json {
+        return whole(&answer);
+    }
+    let shown = text(&answer["version"]);
+    match version {
+        Some(_) => {
+            let active = text(&answer["previous"]);
+            println!(
+                "{name} {shown} sees what {active} sees; `andon model health {name}` compares them."
+            );
+        }
+        None => println!("{name} {shown} is no shadow any more."),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

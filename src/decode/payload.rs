@@ -158,6 +158,8 @@ pub struct Decoders {
     decoders: Vec<Decoder>,
     registry: Arc<Registry>,
     future: Duration,
+    /// So far the box's clock has been stepped back: samples may lie further ahead of it.
+    behind: Duration,
     /// Places in `topics`.
     routes: HashMap<Box<[u8]>, usize>,
     /// Each with its decoder.
@@ -177,7 +179,13 @@ struct Scope<'a> {
 impl Decoders {
     /// `future`: how far ahead of the box's clock a sample may lie.
     pub fn new(decoders: Vec<Decoder>, registry: Arc<Registry>, future: Duration) -> Self {
-        Self { decoders, registry, future, routes: HashMap::new(), topics: Vec::new() }
+        let (behind, routes, topics) = (Duration::ZERO, HashMap::new(), Vec::new());
+        Self { decoders, registry, future, behind, routes, topics }
+    }
+
+    /// See [`clock::Steps::behind`].
+    pub fn clock_is_behind(&mut self, behind: Duration) {
+        self.behind = behind;
     }
 
     /// The topic filters, in the order of the decoders.
@@ -204,7 +212,7 @@ impl Decoders {
         let scope = Scope {
             registry: &self.registry,
             arrival: now,
-            times: clock::plausible(now, self.future),
+            times: clock::plausible(now, self.future + self.behind),
             topic,
             out,
             decoded: Decoded::default(),

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 
 const FILE: &str = "active-models.toml";
+/// Which version sees what the active one sees, in the same form.
+const SHADOWS: &str = "shadow-models.toml";
 
 /// The choices, by the model's name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,19 +38,28 @@ pub struct Choice {
 /// The choices cannot be read, so nobody knows which version is meant.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} cannot be read: {reason}; correct it, or remove it to let the highest versions predict",
+    "{} cannot be read: {reason}; correct it, or remove it to {otherwise}",
     file.display()
 )]
 pub struct ActiveError {
     file: PathBuf,
     reason: String,
+    otherwise: &'static str,
 }
 
 impl Active {
     /// Reads the choices beside the buffer at `store`; there may be none yet.
     pub fn beside(store: &Path) -> Result<Self, ActiveError> {
-        let file = store.with_file_name(FILE);
-        let wrong = |reason: String| ActiveError { file: file.clone(), reason };
+        Self::read(store.with_file_name(FILE), "let the highest versions predict")
+    }
+
+    /// The same of the shadows.
+    pub fn shadows_beside(store: &Path) -> Result<Self, ActiveError> {
+        Self::read(store.with_file_name(SHADOWS), "have no shadows")
+    }
+
+    fn read(file: PathBuf, otherwise: &'static str) -> Result<Self, ActiveError> {
+        let wrong = |reason: String| ActiveError { file: file.clone(), reason, otherwise };
         let choices = match fs::read_to_string(&file) {
             Ok(text) => toml::from_str(&text).map_err(|error| wrong(error.to_string()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -61,21 +72,42 @@ impl Active {
         self.choices.get(name)
     }
 
+    /// By the model's name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Choice)> {
+        self.choices.iter().map(|(name, choice)| (name.as_str(), choice))
+    }
+
+    pub fn forget(&mut self, name: &str) -> io::Result<()> {
+        let mut choices = self.choices.clone();
+        choices.remove(name);
+        self.write(choices)
+    }
+
     /// Writes the choice down before it is true: a power cut leaves the old file or the new one.
     pub fn choose(&mut self, name: &str, choice: Choice) -> io::Result<()> {
         let mut choices = self.choices.clone();
         choices.insert(name.to_owned(), choice);
+        self.write(choices)
+    }
+
+    fn write(&mut self, choices: BTreeMap<String, Choice>) -> io::Result<()> {
         let text = toml::to_string(&choices).map_err(io::Error::other)?;
-        let beside = self.file.with_extension("toml.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.file)?;
-        if let Some(folder) = self.file.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        write_whole(&self.file, &text)?;
         self.choices = choices;
         Ok(())
+    }
+}
+
+/// A power cut leaves the old file or the new one.
+pub(super) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let beside = file.with_extension("toml.new");
+    let mut new = File::create(&beside)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    fs::rename(&beside, file)?;
+    match file.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

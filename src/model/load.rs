@@ -16,6 +16,7 @@ use super::locate;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
+use super::stats::Models;
 use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Layout, Threshold, complete};
@@ -61,7 +62,17 @@ impl LoadedModel {
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<ModelWorker> {
-        ModelWorker::spawn(self.engine(), out, explained)
+        ModelWorker::spawn(self.engine(), out, explained, Models::default())
+    }
+
+    /// Nobody asks for explanations, and the models that predict go first.
+    pub fn spawn_shadow(
+        self,
+        out: mpsc::Sender<Verdict>,
+        predicting: Models,
+    ) -> std::io::Result<ModelWorker> {
+        let (nowhere, _) = mpsc::channel(1);
+        ModelWorker::spawn(self.engine(), out, nowhere, predicting)
     }
 
     /// To be driven by the caller, in its own thread.
@@ -133,15 +144,18 @@ pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
     load_as(settings, |prediction| Some(chosen(prediction)))
 }
 
-/// Version `version` of the model `name` for those predictions of `settings` that use it and name
-/// no version themselves.
+/// Version `version` of the model `name` for those predictions of `settings` that use it, whatever
+/// version they name.
 pub fn load_version(
     settings: &Settings,
     name: &str,
     version: &str,
 ) -> Result<Loaded, Vec<LoadError>> {
     let reference = format!("{name}/{version}");
-    load_as(settings, |prediction| (prediction.model == name).then(|| reference.clone()))
+    load_as(settings, |prediction| {
+        let own = prediction.model.split_once('/').map_or(&*prediction.model, |(own, _)| own);
+        (own == name).then(|| reference.clone())
+    })
 }
 
 /// Predictions without a reference are left out.

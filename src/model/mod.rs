@@ -13,6 +13,7 @@ mod engine;
 mod external;
 mod golden;
 mod graph;
+mod label_counts;
 mod load;
 mod locate;
 mod open;
@@ -34,6 +35,7 @@ pub use self::engine::{Engine, Inquiry};
 pub(crate) use self::external::outside_file;
 pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
+pub use self::label_counts::LabelCounts;
 pub use self::load::{
     LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load, load_version,
 };

@@ -56,6 +56,11 @@ impl Models {
         self.lock().running.clone()
     }
 
+    /// Frames wait for one of those that predict.
+    pub fn wait(&self) -> bool {
+        self.lock().running.iter().any(|stats| stats.waiting() > 0)
+    }
+
     /// For sums that must never fall.
     pub fn ever(&self) -> Vec<Arc<ModelStats>> {
         let versions = self.lock();
@@ -248,15 +253,30 @@ fn size(took: Duration) -> usize {
 mod tests {
     use super::*;
 
-    #[test]
-    fn quantiles_are_at_most_a_fifth_too_high() {
+    fn stats() -> ModelStats {
         let identity = ModelIdentity {
             name: "m".into(),
             version: "1".into(),
             sha256: String::new(),
             device: "cpu".into(),
         };
-        let stats = ModelStats::new(Arc::new(identity));
+        ModelStats::new(Arc::new(identity))
+    }
+
+    #[test]
+    fn a_shadow_gives_way_while_frames_wait_for_a_model_that_predicts() {
+        let (one, other) = (Arc::new(stats()), Arc::new(stats()));
+        let models: Models = [Arc::clone(&one), Arc::clone(&other)].into_iter().collect();
+        assert!(!models.wait());
+        other.queued(3);
+        assert!(models.wait());
+        models.exchange(&[other], Vec::new());
+        assert!(!models.wait(), "a version that was retired has nothing to be waited for");
+    }
+
+    #[test]
+    fn quantiles_are_at_most_a_fifth_too_high() {
+        let stats = stats();
         assert_eq!(stats.snapshot().latency_p50, None);
         (1..=100).for_each(|millis| stats.ran(1, Duration::from_millis(millis)));
         let snapshot = stats.snapshot();

@@ -15,13 +15,17 @@ use super::engine::{Engine, Inquiry, Study};
 pub use super::queue::Submitted;
 use super::queue::{Queue, Work};
 use super::service::Service;
-use super::stats::ModelStats;
+use super::stats::{ModelStats, Models};
 use crate::frame::Frame;
 use crate::snapshot::Fate;
 use crate::verdict::{Explained, Verdict};
 
 /// So long after its alert a reason still helps.
 const EXPLAIN_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long a shadow lets the models that predict go first, before each batch.
+const GIVES_WAY: Duration = Duration::from_millis(100);
+const GIVES_WAY_STEP: Duration = Duration::from_millis(1);
 
 /// A model with its thread. Dropping it lets the thread end by itself once its queue is empty.
 #[derive(Debug)]
@@ -39,11 +43,13 @@ pub struct ModelHandle {
 }
 
 impl ModelWorker {
-    /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
+    /// The thread ends when the worker is closed, or when nobody takes its verdicts any more. The
+    /// processor belongs to the `first` while frames wait for those.
     pub(super) fn spawn(
         mut engine: Engine,
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
+        first: Models,
     ) -> std::io::Result<Self> {
         let stats = Arc::clone(engine.stats());
         let queue = Arc::new(Queue::default());
@@ -51,7 +57,7 @@ impl ModelWorker {
         let signature = engine.graph().signature(max_batch);
         let service = Service::new(Arc::clone(&queue), Arc::clone(&stats.identity), signature);
         let handle = ModelHandle { queue, stats, service };
-        let mut task = Task { engine, out, explained, handle: handle.clone() };
+        let mut task = Task { engine, out, explained, first, handle: handle.clone() };
         let thread =
             std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
@@ -113,6 +119,7 @@ struct Task {
     engine: Engine,
     out: mpsc::Sender<Verdict>,
     explained: mpsc::Sender<Explained>,
+    first: Models,
     handle: ModelHandle,
 }
 
@@ -132,6 +139,7 @@ impl Task {
         while let Some(work) = queue.take(max_batch, &mut batch, study.is_some(), note) {
             match work {
                 Work::Frames => {
+                    self.let_others_go_first();
                     batch.retain_mut(Frame::develop);
                     if !batch.is_empty() && !self.answer(&batch) {
                         return;
@@ -144,6 +152,14 @@ impl Task {
                     study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }
             }
+        }
+    }
+
+    /// Waits while frames wait for those that go first, for a time: it must not starve.
+    fn let_others_go_first(&self) {
+        let since = Instant::now();
+        while self.first.wait() && since.elapsed() < GIVES_WAY {
+            std::thread::sleep(GIVES_WAY_STEP);
         }
     }
 

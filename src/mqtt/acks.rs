@@ -19,6 +19,10 @@ pub(super) struct Acks {
     settled: mpsc::Receiver<Group>,
     slips: mpsc::Sender<Group>,
     issued: u64,
+    /// Receipts of which the end is known.
+    ended: u64,
+    /// One of them was dropped unsettled.
+    given_up: bool,
     turns: InTurn,
 }
 
@@ -44,7 +48,8 @@ pub(super) struct GivenUp;
 impl Acks {
     pub(super) fn new() -> Self {
         let (slips, settled) = mpsc::channel(GROUPS);
-        Self { settled, slips, issued: 0, turns: InTurn::default() }
+        let turns = InTurn::default();
+        Self { settled, slips, issued: 0, ended: 0, given_up: false, turns }
     }
 
     /// Confirms `ids` once the receipt is settled and all earlier groups are confirmed.
@@ -65,12 +70,26 @@ impl Acks {
             if let Some(ids) = self.turns.pop() {
                 return Ok(ids);
             }
-            match self.settled.recv().await {
-                Some(Group { turn, ids: Some(ids) }) => self.turns.insert(turn, ids),
-                // This holds a sender itself; so the channel does not end.
-                Some(Group { ids: None, .. }) | None => return Err(GivenUp),
+            // This holds a sender itself; so the channel does not end.
+            let Group { turn, ids } = self.settled.recv().await.ok_or(GivenUp)?;
+            self.ended += 1;
+            match ids {
+                Some(ids) => self.turns.insert(turn, ids),
+                None => {
+                    self.given_up = true;
+                    return Err(GivenUp);
+                }
             }
         }
+    }
+
+    /// Waits for every receipt that is still out, after the end of the link; whether all were
+    /// settled. May be dropped and called again.
+    pub(super) async fn rest(&mut self) -> bool {
+        while self.ended < self.issued {
+            let _too_late_to_confirm = self.next().await;
+        }
+        !self.given_up
     }
 
     /// Everything has been confirmed.
@@ -146,6 +165,20 @@ mod tests {
         let mut acks = Acks::new();
         drop(acks.receipt(vec![1]));
         assert_eq!(acks.next().await, Err(GivenUp));
+    }
+
+    #[tokio::test]
+    async fn the_rest_is_waited_for_and_tells_whether_all_were_settled() {
+        let mut acks = Acks::new();
+        let [first, second] = [1, 2].map(|id| acks.receipt(vec![id]));
+        first.settle();
+        assert_eq!(acks.next().await, Ok(vec![1]));
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(5), acks.rest()).await;
+        assert!(waited.is_err(), "the second is still out");
+        second.settle();
+        assert!(acks.rest().await);
+        drop(acks.receipt(vec![3]));
+        assert!(!acks.rest().await);
     }
 
     #[test]

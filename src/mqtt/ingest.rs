@@ -21,8 +21,10 @@ use super::dialer::{BrokerError, Dialer, Role};
 use super::intake::{Intake, OpenBatch};
 use super::pace::Pace;
 use super::readers::Readers;
+use super::recent::Recent;
 use super::reconnect::{Reconnect, Volume};
 use super::wire::Welcome;
+use crate::clock::Steps;
 use crate::decode::payload::DecoderError;
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Shed};
@@ -34,6 +36,8 @@ use crate::time::Timestamp;
 
 /// At shutdown: how long the last batch may wait for room, and the last PUBACKs for their turn.
 const DRAIN: Duration = Duration::from_secs(1);
+/// On a new link: so long it is not read while what came over the last one is not committed.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What an [`Ingest`] works with.
 pub struct IngestParts {
@@ -90,6 +94,9 @@ impl Ingest {
             ledger: parts.ledger,
             health: parts.health,
             quarantine: parts.quarantine,
+            steps: Steps::default(),
+            opened: Instant::now(),
+            recent: Recent::new(parts.broker.receive_maximum),
             open: OpenBatch::default(),
         };
         let broker_name = parts.broker_name;
@@ -145,13 +152,14 @@ impl Ingest {
 
     async fn links(mut self, token: CancellationToken) {
         let mut reconnect = Reconnect::new(Timestamp::now().as_nanos().unsigned_abs());
+        let mut acks = Acks::new();
         loop {
             let mut up = None;
-            let error = match self.live(&token, &mut up).await {
+            let error = match self.live(&token, &mut up, &mut acks).await {
                 Ok(drain) => {
                     drop(self.batches);
-                    if let Some(drain) = drain {
-                        drain.finish().await;
+                    if let Some(link) = drain {
+                        Drain { link, acks }.finish().await;
                     }
                     return;
                 }
@@ -167,12 +175,13 @@ impl Ingest {
         }
     }
 
-    /// One link from connecting to its end.
+    /// One link from connecting to its end. `acks` are those of the link before, then its own.
     async fn live(
         &mut self,
         token: &CancellationToken,
         up: &mut Option<Instant>,
-    ) -> Result<Option<Drain>, LinkError> {
+        acks: &mut Acks,
+    ) -> Result<Option<Link>, LinkError> {
         let (mut link, welcome) = tokio::select! {
             opened = Link::open(&self.dialer) => opened?,
             () = token.cancelled() => return Ok(None),
@@ -182,14 +191,14 @@ impl Ingest {
             self.retune(None)?;
         }
         self.connected(&mut link, &welcome)?;
-        let mut acks = Acks::new();
+        self.remember(&mut link, acks, token).await?;
         let mut pace = Pace::new(Instant::now());
         loop {
             let arrival = match link.ready().await {
                 Ok(Some(arrival)) => Ok(arrival),
                 Ok(None) => {
                     let messages = self.intake.messages();
-                    if self.hand_over(&mut link, &mut acks, token).await?.is_none() {
+                    if self.hand_over(&mut link, acks, token).await?.is_none() {
                         return Ok(None);
                     }
                     if let Some(rest) = pace.rest(messages, Instant::now()) {
@@ -224,18 +233,18 @@ impl Ingest {
                 Ok(Arrival::Confirmed { .. }) => continue,
                 Err(error) => {
                     // The link is gone, but what came over it is good.
-                    let _ = self.hand_over(&mut link, &mut acks, token).await;
+                    let _ = self.hand_over(&mut link, acks, token).await;
                     return Err(error);
                 }
             };
             if !self.intake.fits(&message)
-                && self.hand_over(&mut link, &mut acks, token).await?.is_none()
+                && self.hand_over(&mut link, acks, token).await?.is_none()
             {
                 return Ok(None);
             }
             self.intake.add(&message, Timestamp::now());
             if self.intake.is_full() {
-                if self.hand_over(&mut link, &mut acks, token).await?.is_none() {
+                if self.hand_over(&mut link, acks, token).await?.is_none() {
                     return Ok(None);
                 }
                 if token.is_cancelled() {
@@ -246,7 +255,26 @@ impl Ingest {
                 }
             }
         }
-        Ok(Some(Drain { link, acks }))
+        Ok(Some(link))
+    }
+
+    /// Waits until the samples of the link before are on disk, so that the broker's repeats of
+    /// them are known as such. Where that takes too long, they must be told by their times.
+    async fn remember(
+        &mut self,
+        link: &mut Link,
+        earlier: &mut Acks,
+        token: &CancellationToken,
+    ) -> Result<(), LinkError> {
+        let committed = tokio::select! {
+            committed = earlier.rest() => committed,
+            error = link.hold() => return Err(error),
+            () = sleep(SETTLE) => false,
+            () = token.cancelled() => false,
+        };
+        self.intake.recent.link_ended(committed);
+        *earlier = Acks::new();
+        Ok(())
     }
 
     /// Waits for room as long as it takes, and meanwhile keeps the link alive without reading;
@@ -315,7 +343,10 @@ impl Ingest {
     fn retune(&mut self, link: Option<&mut Link>) -> Result<(), LinkError> {
         let wanted = self.retunes.borrow_and_update().clone();
         match self.readers.decoders(&wanted) {
-            Ok(decoders) => self.intake.decoders = decoders,
+            Ok(mut decoders) => {
+                decoders.clock_is_behind(self.intake.steps.behind());
+                self.intake.decoders = decoders;
+            }
             Err(error) => {
                 tracing::error!(broker = self.broker_name, %error, "the subscriptions stay");
                 return Ok(());

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::acks::Acks;
+use super::recent::Recent;
 use super::wire::Received;
+use crate::clock::{Reading, Steps};
 use crate::decode::payload::{Decoded, Decoders, Fault};
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
@@ -33,6 +36,9 @@ pub(super) struct Intake {
     pub(super) ledger: Arc<Ledger>,
     pub(super) health: Arc<SourceHealth>,
     pub(super) quarantine: mpsc::Sender<Quarantined>,
+    pub(super) recent: Recent,
+    pub(super) steps: Steps,
+    pub(super) opened: Instant,
     pub(super) open: OpenBatch,
 }
 
@@ -80,11 +86,18 @@ impl Intake {
         if open.messages == 0 {
             open.received = now;
             open.stale = message.retained;
+            if self.steps.observe(Reading { wall: now, steady: self.opened.elapsed() }) != 0 {
+                self.decoders.clock_is_behind(self.steps.behind());
+            }
         }
         open.messages += 1;
+        let mut known = false;
         if message.id != 0 {
             open.ids.push(message.id);
+            let print = Recent::fingerprint(&message.topic, &message.payload);
+            known = self.recent.repeats(message.id, message.again, print);
         }
+        let before = open.samples.len();
         let length = message.payload.len();
         let decoded = if length > self.max_payload {
             let detail = format!("{length} bytes; `max_payload` is {}", self.max_payload);
@@ -92,13 +105,22 @@ impl Intake {
         } else {
             self.decoders.decode(&message.topic, &message.payload, now, &mut open.samples)
         };
+        // Without a time of its own, a reading is not known to be the same one.
+        let known = known && open.samples[before..].iter().all(|sample| sample.time != now);
         self.ledger.receive(decoded.received);
         if let Some(asset) = decoded.picture {
             self.keep(asset, message, now);
         }
         if let Some(fault) = decoded.fault {
             decoded.rejected.iter().for_each(|(reason, n)| self.ledger.reject(reason, n));
-            self.set_aside(message, now, fault);
+            if !known {
+                self.set_aside(message, now, fault);
+            }
+        }
+        if known {
+            let again = self.open.samples.len() - before;
+            self.open.samples.truncate(before);
+            self.ledger.reject(Rejection::Duplicate, again as u64);
         }
     }
 

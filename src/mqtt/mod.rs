@@ -14,6 +14,7 @@ mod intake;
 mod pace;
 mod publisher;
 mod readers;
+mod recent;
 mod reconnect;
 mod stream;
 mod wire;
@@ -24,3 +25,4 @@ pub use self::ingest::{Ingest, IngestError, IngestParts};
 pub use self::publisher::{
     Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, connect,
 };
+pub use self::recent::Recent;

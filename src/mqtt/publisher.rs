@@ -41,6 +41,8 @@ pub struct PublisherSettings {
     pub will: Option<Message>,
     /// `{prefix}/+/alert/+/command`: the first `+` is the asset, the second the prediction.
     pub command_filter: Option<String>,
+    /// `{prefix}/+/label/+`, with the same two names, and who takes what comes in there.
+    pub labels: Option<(String, mpsc::Sender<CommandMessage>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,8 +73,7 @@ pub struct PublisherTask {
     dialer: Dialer,
     /// Other settings of the broker, when the configuration changes.
     brokers: watch::Receiver<Broker>,
-    command_filter: Option<(TopicPattern, String)>,
-    commands: mpsc::Sender<CommandMessage>,
+    filters: Vec<Filter>,
     jobs: mpsc::Receiver<Job>,
     soon: mpsc::Receiver<Message>,
     link: watch::Sender<bool>,
@@ -81,6 +82,13 @@ pub struct PublisherTask {
     last_id: u16,
     largest: usize,
     in_flight: usize,
+}
+
+/// What is subscribed to, and what comes in there.
+struct Filter {
+    pattern: TopicPattern,
+    text: String,
+    to: mpsc::Sender<CommandMessage>,
 }
 
 /// A message on its way.
@@ -110,10 +118,11 @@ pub fn connect(
 ) -> Result<(Publisher, PublisherTask), BrokerError> {
     let role = Role::Egress { will: settings.will };
     let dialer = Dialer::new(&settings.broker, &settings.site, role)?;
-    let command_filter = match settings.command_filter {
-        Some(filter) => Some((command_pattern(&filter)?, filter)),
-        None => None,
-    };
+    let mut filters = Vec::new();
+    let commands = settings.command_filter.map(|filter| (filter, commands));
+    for (text, to) in commands.into_iter().chain(settings.labels) {
+        filters.push(Filter { pattern: command_pattern(&text)?, text, to });
+    }
     let (jobs, jobs_in) = mpsc::channel(JOBS);
     let (soon, soon_in) = mpsc::channel(SOON);
     let (link, link_seen) = watch::channel(false);
@@ -123,8 +132,7 @@ pub fn connect(
         site: settings.site,
         dialer,
         brokers: brokers_in,
-        command_filter,
-        commands,
+        filters,
         jobs: jobs_in,
         soon: soon_in,
         link,
@@ -272,13 +280,11 @@ impl PublisherTask {
             "connected to the broker for alerts and status"
         );
         let id = self.next_id();
-        match &self.command_filter {
-            Some((_, filter)) => link.subscribe(id, [(filter.as_str(), 1)]),
-            None => {
-                self.link.send_replace(true);
-                Ok(())
-            }
+        if self.filters.is_empty() {
+            self.link.send_replace(true);
+            return Ok(());
         }
+        link.subscribe(id, self.filters.iter().map(|filter| (filter.text.as_str(), 1)))
     }
 
     fn publish(&mut self, job: Job, link: &mut Link) -> Result<(), LinkError> {
@@ -324,12 +330,14 @@ impl PublisherTask {
 
     /// Without commands the alerts must still go out; so a refusal does not keep the link down.
     fn subscribed(&self, refusals: &[Option<String>]) {
-        for reason in refusals.iter().flatten() {
+        for (refusal, filter) in refusals.iter().zip(&self.filters) {
+            let Some(reason) = refusal else { continue };
+            let (broker, filter) = (&self.broker_name, &filter.text);
             tracing::error!(
-                broker = self.broker_name,
-                filter = self.command_filter.as_ref().map(|(_, filter)| filter),
+                broker,
+                filter,
                 reason,
-                "the broker refuses the subscription to commands; alerts cannot be acknowledged"
+                "the broker refuses a subscription: over it alerts cannot be acknowledged, or verdicts labelled"
             );
         }
         self.link.send_replace(true);
@@ -338,9 +346,11 @@ impl PublisherTask {
     /// Never waits: the one who takes commands may himself wait for a publish.
     fn take_command(&self, message: Received) {
         let topic = String::from_utf8_lossy(&message.topic);
-        let names = self.command_filter.as_ref().and_then(|(pattern, _)| pattern.captures(&topic));
-        let Some((Some(asset), Some(prediction))) = names.map(|names| (names.asset, names.tag))
-        else {
+        let found = self.filters.iter().find_map(|filter| {
+            let names = filter.pattern.captures(&topic)?;
+            Some((&filter.to, names.asset?, names.tag?))
+        });
+        let Some((to, asset, prediction)) = found else {
             tracing::warn!(%topic, "a message that is no command came in; it is ignored");
             return;
         };
@@ -353,7 +363,7 @@ impl PublisherTask {
             prediction: prediction.to_owned(),
             body: message.payload,
         };
-        if self.commands.try_send(command).is_err() {
+        if to.try_send(command).is_err() {
             tracing::warn!(%topic, "a command is dropped: too many wait already");
         }
     }

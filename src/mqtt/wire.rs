@@ -68,6 +68,8 @@ pub(super) struct Received {
     /// 0 for QoS 0.
     pub(super) id: u16,
     pub(super) retained: bool,
+    /// The broker has sent it before.
+    pub(super) again: bool,
 }
 
 /// Takes the next whole packet off the front of `input`.
@@ -192,7 +194,7 @@ fn message(first: u8, mut packet: Bytes, header_len: usize) -> Result<Received, 
     let payload_at = packet.len() - rest.len();
     let topic = packet.slice(topic_at..topic_at + topic_len);
     packet.advance(payload_at);
-    Ok(Received { topic, payload: packet, id, retained: first & 1 != 0 })
+    Ok(Received { topic, payload: packet, id, retained: first & 1 != 0, again: first & 8 != 0 })
 }
 
 /// What the broker says itself, or the word of the standard (MQTT 5, 2.4).

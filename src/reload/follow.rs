@@ -64,6 +64,7 @@ impl Follower {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = self.read.clone();
+        self.tuning.resume_shadows().await;
         loop {
             let why = tokio::select! {
                 () = token.cancelled() => return,

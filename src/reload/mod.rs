@@ -6,6 +6,7 @@
 
 mod follow;
 mod report;
+mod shadow;
 mod swap;
 mod trial;
 
@@ -17,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::follow::{Follower, Stamp};
 pub use self::report::{Papers, Reloads, Report};
-pub use self::swap::{Swap, SwapDesk, SwapError, Swaps};
+pub use self::swap::{Swap, SwapDesk, SwapEnds, SwapError, Swaps};
+use self::trial::BY_ITSELF;
 use crate::model::{LoadedPrediction, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::settings::change::{Change, applicable, changes};
@@ -115,10 +117,13 @@ impl Tuning {
         let changed: Vec<LoadedPrediction> = predictions.iter().filter(changed).cloned().collect();
         let _none = self.tell_watch(merged, changed.clone(), Vec::new()).await?;
         for loaded in changed {
+            // Its comparison was with another alert rule.
+            self.drop_shadow(&loaded.model.name, BY_ITSELF).await;
             // What a trial would go back to has another alert rule by now.
             self.swaps.trials.retain(|trial| trial.name != loaded.model.name);
             self.running.insert(loaded.name.clone(), loaded);
         }
+        self.tell_trials();
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use crate::settings::Prediction;
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
 use crate::verdict::{Explained, Verdict};
+use crate::watch::Reshadow;
 
 /// What a person asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,16 @@ pub enum Swap {
     },
     /// Back to the version before.
     RollBack {
+        name: String,
+        by: String,
+    },
+    /// A version that sees what the active one sees, and predicts nothing.
+    Shadow {
+        name: String,
+        version: String,
+        by: String,
+    },
+    EndShadow {
         name: String,
         by: String,
     },
@@ -78,19 +89,29 @@ pub struct Swaps {
     pub shelf: Arc<Shelf>,
     pub models: Models,
     pub meters: Arc<Meters>,
+    /// What the shadows say, and where others are put in place.
+    pub shadowed: mpsc::Sender<Verdict>,
+    pub reshadows: mpsc::Sender<Reshadow>,
     /// Versions that have not proved themselves yet.
     pub(super) trials: Vec<Trial>,
 }
 
+/// What [`Swaps`] are built from.
+#[derive(Debug)]
+pub struct SwapEnds<'a> {
+    pub verdicts: &'a mpsc::Sender<Verdict>,
+    pub explained: &'a mpsc::Sender<Explained>,
+    pub shadowed: mpsc::Sender<Verdict>,
+    pub reshadows: mpsc::Sender<Reshadow>,
+    pub shelf: Arc<Shelf>,
+    pub models: Models,
+    pub meters: Arc<Meters>,
+}
+
 impl Swaps {
     /// The ends of the stages' channels, and the place where swaps are asked for.
-    pub fn new(
-        verdicts: &mpsc::Sender<Verdict>,
-        explained: &mpsc::Sender<Explained>,
-        shelf: Arc<Shelf>,
-        models: Models,
-        meters: Arc<Meters>,
-    ) -> (Self, SwapDesk) {
+    pub fn new(ends: SwapEnds<'_>) -> (Self, SwapDesk) {
+        let SwapEnds { verdicts, explained, shadowed, reshadows, shelf, models, meters } = ends;
         let (requests, received) = mpsc::channel(1);
         let swaps = Self {
             requests: received,
@@ -99,6 +120,8 @@ impl Swaps {
             shelf,
             models,
             meters,
+            shadowed,
+            reshadows,
             trials: Vec::new(),
         };
         (swaps, SwapDesk { requests, turn: Arc::default() })
@@ -139,10 +162,14 @@ impl Tuning {
     }
 
     pub async fn swap(&mut self, swap: &Swap) -> Result<Choice, SwapError> {
-        match swap {
+        let outcome = match swap {
             Swap::Activate { name, version, by } => self.activate(name, version, by).await,
             Swap::RollBack { name, by } => self.roll_back(name, by).await,
-        }
+            Swap::Shadow { name, version, by } => self.shadow(name, version, by).await,
+            Swap::EndShadow { name, by } => self.end_shadow(name, by).await,
+        };
+        self.tell_trials();
+        outcome
     }
 
     async fn activate(&mut self, name: &str, version: &str, by: &str) -> Result<Choice, SwapError> {
@@ -158,6 +185,7 @@ impl Tuning {
         let before: Vec<_> = self.users(name).cloned().collect();
         let stats = workers.iter().map(|worker| Arc::clone(worker.handle().stats())).collect();
         let retired = self.exchange(predictions, workers).await?;
+        self.end_own_shadow(name, version, by).await;
         self.swaps.trials.retain(|trial| trial.name != name);
         let (name_, begun) = (name.to_owned(), Instant::now());
         self.swaps.trials.push(Trial { name: name_, begun, stats, before, retired });
@@ -194,6 +222,7 @@ impl Tuning {
             }
         };
         let _ended = self.exchange(predictions, workers).await?;
+        self.end_own_shadow(name, &version, by).await;
         let mut choice = choice(&version, &running, by);
         if by == BY_ITSELF {
             // Nobody should be led back to what has just failed.
@@ -207,6 +236,15 @@ impl Tuning {
             "A model was taken back."
         );
         Ok(choice)
+    }
+
+    /// What predicts now needs no shadow of itself.
+    async fn end_own_shadow(&mut self, name: &str, version: &str, by: &str) {
+        let shadows = Active::shadows_beside(&self.settings.store.path);
+        let own = shadows.is_ok_and(|all| all.of(name).is_some_and(|c| c.version == version));
+        if own {
+            self.drop_shadow(name, by).await;
+        }
     }
 
     /// The one that predicts; refused where the configuration has decided.
@@ -225,11 +263,11 @@ impl Tuning {
         user.map(|user| user.model.version.clone()).ok_or_else(|| SwapError::Unknown(name.into()))
     }
 
-    fn users(&self, name: &str) -> impl Iterator<Item = &LoadedPrediction> {
+    pub(super) fn users(&self, name: &str) -> impl Iterator<Item = &LoadedPrediction> {
         self.running.values().filter(move |loaded| loaded.model.name == name)
     }
 
-    async fn verified(&self, name: &str, version: &str) -> Result<Loaded, SwapError> {
+    pub(super) async fn verified(&self, name: &str, version: &str) -> Result<Loaded, SwapError> {
         let (settings, name, version) =
             (self.settings.clone(), name.to_owned(), version.to_owned());
         let load = move || load_version(&settings, &name, &version);
@@ -244,22 +282,28 @@ impl Tuning {
 
     /// Windows that are half full for one model mean nothing to another that cuts them otherwise.
     fn same_windows(&self, predictions: &[LoadedPrediction]) -> Result<(), SwapError> {
-        for new in predictions {
-            let Some(old) = self.running.get(&new.name) else { continue };
+        let Some((new, old)) = self.other_windows(predictions) else { return Ok(()) };
+        let (model, prediction) = (&new.model, &new.name);
+        Err(SwapError::Conflict(format!(
+            "{} {} looks at other tags or windows than {}: it can only be taken at a \
+             start; write `model = \"{}/{}\"` in prediction `{prediction}` and restart",
+            model.name, model.version, old.model.version, model.name, model.version
+        )))
+    }
+
+    /// The first prediction that would cut its windows otherwise, and the one that runs.
+    pub(super) fn other_windows<'a>(
+        &'a self,
+        predictions: &'a [LoadedPrediction],
+    ) -> Option<(&'a LoadedPrediction, &'a LoadedPrediction)> {
+        predictions.iter().find_map(|new| {
+            let old = self.running.get(&new.name)?;
             let same = old.plant_tags == new.plant_tags
                 && old.window.length == new.window.length
                 && old.window.hop == new.window.hop
                 && old.window.lateness == new.window.lateness;
-            if !same {
-                let (model, prediction) = (&new.model, &new.name);
-                return Err(SwapError::Conflict(format!(
-                    "{} {} looks at other tags or windows than {}: it can only be taken at a \
-                     start; write `model = \"{}/{}\"` in prediction `{prediction}` and restart",
-                    model.name, model.version, old.model.version, model.name, model.version
-                )));
-            }
-        }
-        Ok(())
+            (!same).then_some((new, old))
+        })
     }
 
     fn write_down(&self, name: &str, choice: &Choice) -> Result<(), SwapError> {
@@ -293,7 +337,7 @@ fn parts(workers: &[ModelWorker]) -> (Vec<Arc<ModelStats>>, Vec<Service>) {
     (stats, handles.iter().map(|handle| handle.service().clone()).collect())
 }
 
-fn choice(version: &str, previous: &str, by: &str) -> Choice {
+pub(super) fn choice(version: &str, previous: &str, by: &str) -> Choice {
     let (version, by) = (version.to_owned(), by.to_owned());
     Choice { version, previous: Some(previous.to_owned()), by, at: Timestamp::now() }
 }

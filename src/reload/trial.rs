@@ -48,6 +48,14 @@ impl Trial {
 }
 
 impl Tuning {
+    /// Which versions are kept loaded, for whoever looks at the repository.
+    pub(super) fn tell_trials(&self) {
+        let kept = self.swaps.trials.iter().filter_map(|trial| {
+            Some((trial.name.clone(), trial.before.first()?.model.version.clone()))
+        });
+        self.swaps.shelf.keep(kept.collect());
+    }
+
     /// Takes versions back that fail, and lets those be that have proved themselves.
     pub async fn judge_trials(&mut self, now: Instant) {
         let failed = self.swaps.trials.iter().find_map(|trial| {
@@ -60,9 +68,10 @@ impl Tuning {
                 tracing::error!(model = name, %error, "It could not be taken back.");
                 self.swaps.trials.retain(|trial| trial.name != name);
             }
+            self.tell_trials();
             return;
         }
-        let most = self.settings.runtime.trial;
+        let (most, before) = (self.settings.runtime.trial, self.swaps.trials.len());
         self.swaps.trials.retain(|trial| {
             let over = now.saturating_duration_since(trial.begun) >= most && trial.was_asked();
             if over {
@@ -70,6 +79,9 @@ impl Tuning {
             }
             !over
         });
+        if self.swaps.trials.len() < before {
+            self.tell_trials();
+        }
     }
 }
 

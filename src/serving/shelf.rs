@@ -19,6 +19,10 @@ struct Inner {
     /// By name; of one name from the lowest version to the highest.
     models: BTreeMap<String, Vec<Held>>,
     loading: BTreeSet<String>,
+    /// See what predictions see; requests do not reach them.
+    shadows: BTreeMap<String, Service>,
+    /// Versions that a trial would go back to, by the model's name.
+    kept: BTreeMap<String, String>,
 }
 
 /// One version of one model.
@@ -35,6 +39,10 @@ pub struct Row {
 pub enum Place {
     /// Predictions use it.
     Predicting,
+    /// Compared with the one that predicts.
+    Shadow,
+    /// Predicted until the one that is on trial took its place, and is ready to take over again.
+    Previous,
     /// Loaded for requests alone.
     Loaded,
     /// Above the version that predicts.
@@ -86,6 +94,20 @@ impl Shelf {
         }
     }
 
+    /// Which version shadows the one that predicts.
+    pub fn shadow(&self, name: &str, service: Option<Service>) {
+        let mut inner = self.lock();
+        match service {
+            Some(service) => drop(inner.shadows.insert(name.to_owned(), service)),
+            None => drop(inner.shadows.remove(name)),
+        }
+    }
+
+    /// Which versions are kept for those on trial, by the model's name.
+    pub fn keep(&self, kept: BTreeMap<String, String>) {
+        self.lock().kept = kept;
+    }
+
     /// Without a version: the one that predicts, else the highest.
     pub(super) fn find(&self, name: &str, version: Option<&str>) -> Result<Service, Refusal> {
         let inner = self.lock();
@@ -132,8 +154,8 @@ impl Shelf {
             versions.sort_by(|a, b| compare_versions(a, b));
         }
         let row = |(name, versions): (String, Vec<String>)| {
-            let held = inner.models.get(&name).map_or(&[][..], Vec::as_slice);
-            versions.into_iter().map(|version| row(held, name.clone(), version)).collect::<Vec<_>>()
+            let versions = versions.into_iter();
+            versions.map(|version| inner.row(name.clone(), version)).collect::<Vec<_>>()
         };
         versions.into_iter().flat_map(row).collect()
     }
@@ -236,26 +258,31 @@ impl Inner {
         versions.into_iter().any(|held| held.service.identity.version == version)
     }
 
+    fn row(&self, name: String, version: String) -> Row {
+        let held = self.models.get(&name).map_or(&[][..], Vec::as_slice);
+        let own = held.iter().find(|held| held.service.identity.version == version);
+        let predicts = held.iter().rfind(|held| held.bound);
+        let shadow = self.shadows.get(&name).filter(|own| own.identity.version == version);
+        let place = match own {
+            Some(own) if own.bound => Place::Predicting,
+            _ if shadow.is_some() => Place::Shadow,
+            _ if self.kept.get(&name) == Some(&version) => Place::Previous,
+            Some(_) => Place::Loaded,
+            None if predicts.is_some_and(|predicts| {
+                compare_versions(&version, &predicts.service.identity.version).is_gt()
+            }) =>
+            {
+                Place::Offered
+            }
+            None => Place::Stored,
+        };
+        let service = own.map(|own| &own.service).or(shadow).cloned();
+        Row { name, version, place, service }
+    }
+
     fn unbound(&self) -> usize {
         self.models.values().flatten().filter(|held| !held.bound).count()
     }
-}
-
-fn row(held: &[Held], name: String, version: String) -> Row {
-    let own = held.iter().find(|held| held.service.identity.version == version);
-    let predicts = held.iter().rfind(|held| held.bound);
-    let place = match own {
-        Some(own) if own.bound => Place::Predicting,
-        Some(_) => Place::Loaded,
-        None if predicts.is_some_and(|predicts| {
-            compare_versions(&version, &predicts.service.identity.version).is_gt()
-        }) =>
-        {
-            Place::Offered
-        }
-        None => Place::Stored,
-    };
-    Row { name, version, place, service: own.map(|own| own.service.clone()) }
 }
 
 /// A load under way; however it ends, another may begin.

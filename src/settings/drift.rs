@@ -45,4 +45,9 @@ impl DriftSettings {
     pub fn alert_of(prediction: &str) -> String {
         format!("{prediction}-drift")
     }
+
+    /// The name of the alert that a prediction is wrong more often than it was.
+    pub fn errors_of(prediction: &str) -> String {
+        format!("{prediction}-errors")
+    }
 }

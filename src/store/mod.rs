@@ -280,32 +280,41 @@ impl Store {
         Ok(samples)
     }
 
-    /// Hands over all committed samples with times from `from` on, block by block in commit
-    /// order, with the time the newest of the block was received. Within a block samples are in
-    /// time order. Stale ones (see [`Batch::stale`]) are left out. Gives their number.
+    /// Hands over all committed samples with times from `from` on, and whatever came in less
+    /// than `tail` before the last commit, however old: block by block in commit order, with the time
+    /// the newest of the block was received. Within a block samples are in time order. Stale ones
+    /// (see [`Batch::stale`]) are left out. Gives their number.
     pub async fn scan(
         &self,
-        from: Timestamp,
+        from: Option<Timestamp>,
+        tail: Duration,
         mut each: impl FnMut(Vec<Sample>, Timestamp),
     ) -> Result<u64, StoreError> {
         let Shared { readers, gauges, .. } = &*self.shared;
-        let ids = read::block_ids(readers, from, Timestamp::MAX).await?;
-        let keep = Keep { tag: None, from, to: None, stale: false };
+        let tail = read::tail_ids(readers, tail).await?;
+        let mut earlier = match from {
+            Some(from) => read::block_ids(readers, from, Timestamp::MAX).await?,
+            None => Vec::new(),
+        };
+        earlier.retain(|id| tail.first().is_none_or(|first| id < first));
         let mut count = 0;
-        read::blocks(readers, gauges, &ids, keep, |samples, received| {
-            if !samples.is_empty() {
-                count += samples.len() as u64;
-                each(samples, received);
-            }
-        })
-        .await?;
+        for (ids, from) in [(earlier, from.unwrap_or(Timestamp::MAX)), (tail, Timestamp::MIN)] {
+            let keep = Keep { tag: None, from, to: None, stale: false };
+            read::blocks(readers, gauges, &ids, keep, |samples, received| {
+                if !samples.is_empty() {
+                    count += samples.len() as u64;
+                    each(samples, received);
+                }
+            })
+            .await?;
+        }
         Ok(count)
     }
 
-    /// From when on samples have to be read to have all that came in within `span` before the
-    /// last commit. History that was handed in late is left out.
-    pub async fn tail(&self, span: Duration) -> Result<Option<Timestamp>, StoreError> {
-        Ok(read::tail(&self.shared.readers, span).await?)
+    /// By how much the clock of an earlier life was ahead of `now`, as far as the newest blocks tell.
+    pub async fn was_ahead(&self, now: Timestamp) -> Result<Duration, StoreError> {
+        let latest = read::latest_arrival(&self.shared.readers).await?;
+        Ok(latest.map_or(Duration::ZERO, |latest| latest.since(now)))
     }
 
     /// The newest first.

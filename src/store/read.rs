@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 const BLOCKS_A_READ: usize = 16;
 /// Blocks at the end that are looked through for those of the last minute.
 const TAIL_BLOCKS: i64 = 10_000;
+/// Between two blocks at the end: whatever the clock says, no more time counts as passed.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
@@ -44,22 +46,38 @@ pub(super) async fn block_ids(
         .await
 }
 
-/// The oldest sample time of the blocks that came in within `span` before the end, but none older
-/// than that span before their arrival: history that is handed in late is not looked at again.
-pub(super) async fn tail(readers: &SqlitePool, span: Duration) -> Result<Option<Timestamp>> {
-    let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "WITH newest AS (SELECT min_time, received FROM block ORDER BY id DESC LIMIT ?), \
-         finish AS (SELECT max(received) AS at FROM newest) \
-         SELECT max(min(min_time), (SELECT at FROM finish) - 2 * ?) FROM newest \
-         WHERE received >= (SELECT at FROM finish) - ?",
+/// The blocks that came in less than `span` before the end, in commit order. The box's clock may have
+/// jumped meanwhile: a step back counts for nothing, one forward for [`LONGEST_STEP`] at most.
+pub(super) async fn tail_ids(readers: &SqlitePool, span: Duration) -> Result<Vec<i64>> {
+    let newest_first: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT id, received FROM block ORDER BY id DESC LIMIT ?")
+            .bind(TAIL_BLOCKS)
+            .fetch_all(readers)
+            .await?;
+    let (mut ids, mut ago, mut after) = (Vec::new(), Duration::ZERO, None);
+    for (id, received) in newest_first {
+        let received = Timestamp::from_nanos(received);
+        let step = after.map_or(Duration::ZERO, |after: Timestamp| after.since(received));
+        ago += step.min(LONGEST_STEP);
+        if ago >= span {
+            break;
+        }
+        after = Some(received);
+        ids.push(id);
+    }
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The latest arrival among the newest blocks.
+pub(super) async fn latest_arrival(readers: &SqlitePool) -> Result<Option<Timestamp>> {
+    let received: Option<i64> = sqlx::query_scalar(
+        "SELECT max(received) FROM (SELECT received FROM block ORDER BY id DESC LIMIT ?)",
     )
     .bind(TAIL_BLOCKS)
-    .bind(span)
-    .bind(span)
     .fetch_one(readers)
     .await?;
-    Ok(oldest.map(Timestamp::from_nanos))
+    Ok(received.map(Timestamp::from_nanos))
 }
 
 /// Reads and decodes the blocks `ids`, a few at a time, and hands over each one's samples and

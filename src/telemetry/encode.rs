@@ -10,6 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::page::Page;
 use super::{Overview, UNPOISONED};
 use crate::drift::FeatureFigures;
+use crate::feedback::Confusion;
 use crate::health::Polling;
 use crate::model::ModelSnapshot;
 
@@ -21,6 +22,8 @@ impl Collector for Overview {
         self.encode_sources(&mut page)?;
         self.encode_models(&mut page)?;
         self.encode_drift(&mut page)?;
+        self.encode_labels(&mut page)?;
+        self.encode_shadows(&mut page)?;
         self.encode_store(&mut page)
     }
 }
@@ -211,6 +214,85 @@ impl Overview {
             page.features(name, help, worst.into_iter())?;
         }
         Ok(())
+    }
+
+    /// Of the models that predict.
+    fn encode_labels(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (predictions, lost) = {
+            let feedback = self.feedback.lock().expect(UNPOISONED);
+            (feedback.figures(), feedback.lost())
+        };
+        let cells = predictions.iter().flat_map(|figures| {
+            let Confusion { true_positives, false_positives, true_negatives, false_negatives } =
+                figures.confusion;
+            [
+                ((&*figures.name, "true_positive"), true_positives as f64),
+                ((&*figures.name, "false_positive"), false_positives as f64),
+                ((&*figures.name, "true_negative"), true_negatives as f64),
+                ((&*figures.name, "false_negative"), false_negatives as f64),
+            ]
+        });
+        page.pairs(
+            "andon_model_labels",
+            "Verdicts with a label, by what they were; positive is bad",
+            ["prediction", "outcome"],
+            cells,
+        )?;
+        let waiting = predictions.iter().map(|f| ((&*f.name, "waiting"), f.waiting as f64));
+        let unplaced = predictions.iter().flat_map(|figures| {
+            let name = |(reason, count): &(&'static str, u64)| {
+                ((figures.name.as_str(), *reason), *count as f64)
+            };
+            figures.unplaced.iter().map(name)
+        });
+        page.pairs(
+            "andon_model_labels_without_verdict",
+            "Labels that joined none, or wait",
+            ["prediction", "reason"],
+            waiting.chain(unplaced),
+        )?;
+        page.counts(
+            "andon_labels_lost",
+            "Labels that name nothing known",
+            "reason",
+            lost.into_iter(),
+        )
+    }
+
+    fn encode_shadows(&self, page: &mut Page<'_>) -> fmt::Result {
+        let shadows = self.shadows.lock().expect(UNPOISONED);
+        let predictions = self.drift.lock().expect(UNPOISONED).figures();
+        let named = predictions.iter().filter_map(|prediction| {
+            let shadow = shadows.get(&prediction.id)?;
+            Some((prediction.name.as_str(), shadow.comparison.figures(), shadow.stats.snapshot()))
+        });
+        let (mut frames, mut alerts) = (Vec::new(), Vec::new());
+        for (name, compared, stats) in named {
+            let counts = [
+                ("agreed", compared.agreed),
+                ("only_active", compared.only_active),
+                ("only_shadow", compared.only_shadow),
+                ("alone", compared.alone),
+                ("shed", stats.replaced),
+                ("unfit", compared.unfit),
+                ("error", stats.unhealthy + stats.failed),
+            ];
+            frames.extend(counts.map(|(outcome, count)| ((name, outcome), count as f64)));
+            let raised = [("active", compared.active_alerts), ("shadow", compared.shadow_alerts)];
+            alerts.extend(raised.map(|(side, count)| ((name, side), count as f64)));
+        }
+        page.pairs(
+            "andon_shadow_frames",
+            "Frames of a candidate beside the active model, since the comparison began",
+            ["prediction", "outcome"],
+            frames.into_iter(),
+        )?;
+        page.pairs(
+            "andon_shadow_alerts",
+            "Alerts that each would have raised on the same frames",
+            ["prediction", "side"],
+            alerts.into_iter(),
+        )
     }
 
     fn encode_store(&self, page: &mut Page<'_>) -> fmt::Result {

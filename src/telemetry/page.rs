@@ -87,13 +87,24 @@ impl Page<'_> {
         help: &str,
         values: impl Iterator<Item = ((&'v str, &'v str), f64)>,
     ) -> fmt::Result {
+        self.pairs(name, help, ["prediction", "feature"], values)
+    }
+
+    /// Gauges by two labels; no family without a value.
+    pub(super) fn pairs<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        keys: [&'static str; 2],
+        values: impl Iterator<Item = ((&'v str, &'v str), f64)>,
+    ) -> fmt::Result {
         let mut values = values.peekable();
         if values.peek().is_none() {
             return Ok(());
         }
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for ((prediction, feature), value) in values {
-            let labels = [("prediction", prediction), ("feature", feature)];
+        for ((first, second), value) in values {
+            let labels = [(keys[0], first), (keys[1], second)];
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())

@@ -32,12 +32,16 @@ pub(super) fn specs(
     if !(settings.enabled && settings.alerts) {
         return Vec::new();
     }
-    let spec = |bound: &Bound| {
-        let name = DriftSettings::alert_of(&bound.loaded.name);
+    let mut spec = |name: String, kind| {
         let (id, policy) = (id_of(names, &name), policy(settings));
-        AlertSpec { id, name, policy, kind: AlertKind::Drift }
+        AlertSpec { id, name, policy, kind }
     };
-    predictions.iter().map(spec).collect()
+    let both = |bound: &Bound| {
+        let name = &bound.loaded.name;
+        let drift = spec(DriftSettings::alert_of(name), AlertKind::Drift);
+        [drift, spec(DriftSettings::errors_of(name), AlertKind::Errors)]
+    };
+    predictions.iter().flat_map(both).collect()
 }
 
 impl Watch {

@@ -5,25 +5,30 @@
 //! the store's queue is full.
 
 mod drift;
+mod labels;
+mod orders;
 mod restore;
 mod retune;
+mod shadow;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::alert::rules::RuleBook;
-use crate::alert::wire::{Wire, decode_level};
-use crate::alert::{AlertBook, Cause, Command, CommandError, ParseError, Transition};
+use crate::alert::wire::Wire;
+use crate::alert::{AlertBook, Cause, Transition};
 use crate::asset::AssetId;
+use crate::clock::Steps;
 use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{Inquiry, LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Inquiry, LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
@@ -36,7 +41,11 @@ use crate::time::Timestamp;
 use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
 
+pub use self::labels::LabelOrder;
+pub use self::orders::{Order, Refusal};
 pub use self::retune::Retune;
+pub use self::shadow::Reshadow;
+use self::shadow::Shadowing;
 
 /// Batches taken from the channel at once.
 const BATCHES_AT_ONCE: usize = 64;
@@ -74,6 +83,7 @@ pub struct Watch {
     verdict_stream: Option<Publisher>,
     streams: bool,
     inspector: Inspector,
+    steps: Steps,
     windower: Windower,
     rules: RuleBook,
     /// What the rules have just said.
@@ -86,6 +96,13 @@ pub struct Watch {
     scratch: Scratch,
     known_tags: u32,
     known_assets: BTreeMap<AssetId, Arc<str>>,
+    /// Candidates that see a prediction's frames too, and their models.
+    shadows: BTreeMap<PredictionId, Shadowing>,
+    shadow_workers: Vec<ModelWorker>,
+    /// What labels said, on disk.
+    counts: LabelCounts,
+    /// How far ahead of the box's clock an event time may lie.
+    future: Duration,
 }
 
 /// A prediction as the loop needs it.
@@ -102,25 +119,13 @@ pub struct Feeds {
     pub explained: mpsc::Receiver<Explained>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
+    /// Labels over MQTT, and those whose senders wait for the answer.
+    pub truths: mpsc::Receiver<CommandMessage>,
+    pub labels: mpsc::Receiver<LabelOrder>,
     pub retunes: mpsc::Receiver<Retune>,
-}
-
-/// A command whose sender waits for the answer.
-#[derive(Debug)]
-pub struct Order {
-    pub message: CommandMessage,
-    pub reply: oneshot::Sender<Result<(), Refusal>>,
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("{0}")]
-    Malformed(#[from] ParseError),
-    #[error("there is no {0}")]
-    Unknown(String),
-    #[error("{0}")]
-    Conflict(#[from] CommandError),
+    pub reshadows: mpsc::Receiver<Reshadow>,
+    /// What the shadows say.
+    pub shadowed: mpsc::Receiver<Verdict>,
 }
 
 impl Watch {
@@ -145,6 +150,7 @@ impl Watch {
         specs.extend(drift::specs(&settings.drift, &predictions, &mut names));
         Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
+            steps: Steps::default(),
             windower: Windower::new(windows),
             book: AlertBook::new(&settings.site.name, specs),
             rules: RuleBook::new(rules),
@@ -163,13 +169,17 @@ impl Watch {
             scratch: Scratch::default(),
             known_tags: 0,
             known_assets: BTreeMap::new(),
+            shadows: BTreeMap::new(),
+            shadow_workers: Vec::new(),
+            counts: LabelCounts::beside(&settings.store.path),
+            future: settings.limits.future,
         }
     }
 
     /// Runs until every source has gone and every frame has its verdict.
     pub async fn run(mut self, mut feeds: Feeds) {
         let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut marks = tokio::time::interval(MARK_INTERVAL);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,10 +199,25 @@ impl Watch {
                     // Whoever asked may have gone.
                     let _ = order.reply.send(outcome);
                 }
+                Some(label) = feeds.truths.recv() => self.labelled(&label, Timestamp::now()),
+                Some(LabelOrder { label, reply }) = feeds.labels.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.label(&label, Timestamp::now()));
+                }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
-                _ = ticks.tick() => self.advance(Timestamp::now()),
+                Some(reshadow) = feeds.reshadows.recv() => {
+                    self.reshadow(reshadow, Timestamp::now());
+                }
+                Some(verdict) = feeds.shadowed.recv() => {
+                    self.shadowed(&verdict, Timestamp::now());
+                }
+                _ = ticks.tick() => {
+                    self.look_at_the_clock(began.elapsed());
+                    self.advance(Timestamp::now());
+                }
                 _ = marks.tick() => {
                     self.save_marks().await;
+                    let _written_beside = self.save_labels();
                     if began.elapsed() > RECALL {
                         self.inspector.forget();
                     }
@@ -201,7 +226,11 @@ impl Watch {
                     if taken == 0 {
                         break;
                     }
-                    for batch in batches.drain(..) {
+                    let stepped = self.look_at_the_clock(began.elapsed());
+                    for mut batch in batches.drain(..) {
+                        if stepped {
+                            batch.received = Timestamp::now();
+                        }
                         self.take_in(batch).await;
                     }
                 }
@@ -300,6 +329,7 @@ impl Watch {
             match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
                 Ok(frame) => {
                     self.look(&frame);
+                    self.show_shadow(&window);
                     return Some(frame);
                 }
                 Err(unfit) => {
@@ -326,6 +356,8 @@ impl Watch {
             let _shed_first = stream.publish_soon(wire.verdict(verdict, &asset, name));
         }
         self.live.judged(verdict);
+        self.compare(verdict);
+        self.remember(verdict, now);
         if let Some(transition) = self.book.apply(verdict, &asset, now) {
             self.commit(&transition);
             self.inquire(verdict, &transition);
@@ -361,37 +393,6 @@ impl Watch {
         }
     }
 
-    fn obey(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Refusal> {
-        match self.command(message, now) {
-            Ok(transition) => {
-                transition.iter().for_each(|transition| self.commit(transition));
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!(
-                    asset = message.asset,
-                    prediction = message.prediction,
-                    %error,
-                    "A command on an alert was refused."
-                );
-                Err(error)
-            }
-        }
-    }
-
-    fn command(
-        &mut self,
-        message: &CommandMessage,
-        now: Timestamp,
-    ) -> Result<Option<Transition>, Refusal> {
-        let command = Command::parse(&message.body)?;
-        let prediction = self.prediction_id(&decode_level(&message.prediction))?;
-        let name = decode_level(&message.asset);
-        let asset = self.registry.lookup_asset(&name);
-        let asset = asset.ok_or_else(|| Refusal::Unknown(format!("asset `{name}`")))?;
-        Ok(self.book.command(asset, prediction, command, now)?)
-    }
-
     fn commit(&self, transition: &Transition) {
         let record = &transition.record;
         match transition.cause {
@@ -401,6 +402,7 @@ impl Watch {
         }
         self.meters.set_alerts(self.book.counts());
         self.live.moved(transition);
+        self.note_raise(record);
         tracing::info!(
             asset = record.asset,
             prediction = record.prediction,
@@ -467,13 +469,6 @@ impl Watch {
         name
     }
 
-    fn prediction_id(&self, name: &str) -> Result<PredictionId, Refusal> {
-        let at = self.names.iter().position(|known| **known == *name);
-        at.and_then(|at| u16::try_from(at).ok())
-            .map(PredictionId)
-            .ok_or_else(|| Refusal::Unknown(format!("prediction or rule `{name}`")))
-    }
-
     async fn save_marks(&self) {
         let named = |mark: Mark| {
             Some(WindowMark {
@@ -497,6 +492,7 @@ impl Watch {
     ) {
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
+        self.shadow_workers.clear();
         while let Some(verdict) = verdicts.recv().await {
             self.judge(&verdict, Timestamp::now());
         }
@@ -504,6 +500,10 @@ impl Watch {
             self.explained(&explained, Timestamp::now());
         }
         self.save_marks().await;
+        if let Some(written) = self.save_labels() {
+            // What went wrong stands in the log.
+            let _ = written.await;
+        }
     }
 }
 

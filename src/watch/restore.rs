@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{TICK, Watch};
 use crate::alert::AlertRecord;
+use crate::clock::Steps;
 use crate::frame::Frame;
 use crate::sample::Sample;
 use crate::store::WindowMark;
@@ -27,6 +28,8 @@ impl Watch {
     /// Puts alerts, windows and rules back to where the last life left them.
     pub async fn restore(&mut self, verdicts: &mut mpsc::Receiver<Verdict>) -> anyhow::Result<()> {
         self.know_all();
+        self.steps = Steps::begin(self.store.was_ahead(Timestamp::now()).await?);
+        self.inspector.clock_is_behind(self.steps.behind());
         for (key, state) in self.store.alert_states().await? {
             match serde_json::from_str::<AlertRecord>(&state) {
                 Ok(record) => {
@@ -46,10 +49,12 @@ impl Watch {
         }
         self.meters.set_alerts(self.book.counts());
         self.live.restored(self.book.active());
+        self.recall_labels().await?;
         let frames = self.rebuild_windows().await?;
         self.ask_again(frames, verdicts).await;
         let now = Timestamp::now();
-        self.rules.resume(now);
+        let silences = self.rules.resume(now);
+        self.book.resumed(&silences, now);
         self.expect_named(now);
         Ok(())
     }
@@ -57,10 +62,7 @@ impl Watch {
     /// Feeds the stored samples to the windows; gives the frames of those that close.
     async fn rebuild_windows(&mut self) -> anyhow::Result<Vec<Frame>> {
         let marks = recent(self.store.load_marks().await?);
-        let tail = self.store.tail(TAIL).await?;
-        let Some(from) = marks.iter().map(|mark| mark.start).chain(tail).min() else {
-            return Ok(Vec::new());
-        };
+        let from = marks.iter().map(|mark| mark.start).min();
         for WindowMark { asset, prediction, start, end } in marks {
             let asset = self.registry.intern_asset(&asset);
             if let Ok(prediction) = self.prediction_id(&prediction) {
@@ -71,8 +73,9 @@ impl Watch {
         let mut frames = Vec::new();
         let rebuild =
             |samples: Vec<Sample>, received| self.rebuild(&samples, received, &mut frames);
-        let fed = store.scan(from, rebuild).await?;
-        tracing::info!(samples = fed, from = %from, "The windows are rebuilt from the buffer.");
+        let fed = store.scan(from, TAIL, rebuild).await?;
+        let from = from.map(tracing::field::display);
+        tracing::info!(samples = fed, from, "The windows are rebuilt from the buffer.");
         Ok(frames)
     }
 
@@ -100,9 +103,9 @@ impl Watch {
             self.inspector.recall(&sample);
             self.live.note(&[sample], received);
             let _late = self.windower.insert(&sample, received);
-            // Rules see the past at its own time, or old silences would look like new readings.
-            self.rules.observe(&sample, sample.time, &mut self.ruled);
-            self.judge_rules(sample.time);
+            let seen = seen_at(&sample, received);
+            self.rules.observe(&sample, seen, &mut self.ruled);
+            self.judge_rules(seen);
             while let Some(frame) = self.next_frame() {
                 frames.push(frame);
             }
@@ -125,6 +128,13 @@ impl Watch {
             }
         }
     }
+}
+
+/// Rules see the past at its own time, or old silences would look like new readings; a time that is
+/// far from its arrival says nothing of when that was.
+fn seen_at(sample: &Sample, received: Timestamp) -> Timestamp {
+    let off = sample.time.since(received).max(received.since(sample.time));
+    if off <= TAIL { sample.time } else { received }
 }
 
 /// The marks of the assets that were speaking when the last life ended.

@@ -49,6 +49,8 @@ impl Watch {
         }
         let rules: Vec<(PredictionId, Rule)> =
             rules.into_iter().map(|rule| (id_of(&mut self.names, &rule.name), rule)).collect();
+        self.compare_anew(now);
+        self.live.feedback().judge(super::labels::all(&self.predictions));
         let mut specs = specs(&self.predictions, &rules);
         let drift = self.live.drift().settings().clone();
         specs.extend(super::drift::specs(&drift, &self.predictions, &mut self.names));

@@ -242,3 +242,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn fault_14_a_window_that_waits_goes_on_waiting_when_the_clock_is_stepped() {
+    for step in [-3600, 3600] {
+        let mut plant = Plant::spans(10, 10, 2);
+        for secs in 100..=109 {
+            plant.row(secs);
+        }
+        plant.windower.stepped(step * 1_000_000_000);
+        plant.windower.advance(Timestamp::from_secs(109 + step + 2));
+        assert!(plant.closed().is_empty(), "2 s after the last arrival");
+        assert_eq!(plant.windower.next_deadline(), Some(Timestamp::from_secs(112 + step)));
+        plant.windower.advance(Timestamp::from_secs(112 + step));
+        assert_eq!(plant.closed().len(), 1);
+    }
+}

@@ -165,6 +165,13 @@ impl Windower {
         }
     }
 
+    /// The clock that tells arrivals was stepped by `nanos`: who waits goes on waiting.
+    pub fn stepped(&mut self, nanos: i64) {
+        for series in self.series.iter_mut().filter(|series| series.arrived > Timestamp::MIN) {
+            series.arrived = series.arrived.stepped(nanos);
+        }
+    }
+
     /// The next closed window, in the order of closing.
     pub fn poll(&mut self) -> Option<Window> {
         self.ready.pop_front()

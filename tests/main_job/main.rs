@@ -2,10 +2,12 @@
 
 mod board;
 mod drift;
+mod labels;
 mod plant;
 mod process;
 mod reload;
 mod replay;
+mod shadow;
 mod snapshots;
 mod swap;
 

@@ -257,6 +257,11 @@ impl Daemon {
         .await
     }
 
+    /// Where the HTTP port is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.0.http.expect("HTTP is on"))
+    }
+
     /// The connection to the HTTP port, with nothing said yet.
     pub(crate) async fn connect(&self) -> tokio::net::TcpStream {
         let address = self.0.http.expect("HTTP is on");

@@ -15,7 +15,7 @@ use super::plant::{Daemon, Plant, listen};
 const MODEL: &str = "[publish]\nbroker = \"plant\"\nprefix = \"site\"\nverdicts = true\n";
 
 /// A plant with versions of a model that draws roots, and answers NaN below zero.
-async fn plant(versions: &[&str]) -> Plant {
+pub(super) async fn plant(versions: &[&str]) -> Plant {
     let rules = "[[prediction]]\nname = \"root\"\nmodel = \"root\"\nassets = [\"press-*\"]\n\
                  alert = { raise = 100.0 }\n";
     let plant = Plant::new(rules).await;
@@ -28,7 +28,7 @@ async fn plant(versions: &[&str]) -> Plant {
     plant
 }
 
-fn put(plant: &Plant, version: &str, change: impl FnOnce(String) -> String) {
+pub(super) fn put(plant: &Plant, version: &str, change: impl FnOnce(String) -> String) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/root/1.0.0");
     let to = plant.folder.path().join("models/root").join(version);
     std::fs::create_dir_all(&to).expect("a folder");
@@ -40,11 +40,11 @@ fn put(plant: &Plant, version: &str, change: impl FnOnce(String) -> String) {
     std::fs::write(to.join("model.toml"), change(card)).expect("written");
 }
 
-fn activate(version: &str) -> Swap {
+pub(super) fn activate(version: &str) -> Swap {
     Swap::Activate { name: "root".into(), version: version.into(), by: "R. Meyer".into() }
 }
 
-async fn swap(daemon: &mut Daemon, swap: Swap) -> Result<Choice, SwapError> {
+pub(super) async fn swap(daemon: &mut Daemon, swap: Swap) -> Result<Choice, SwapError> {
     tokio::time::timeout(PATIENCE, daemon.tuning().swap(&swap)).await.expect("in time")
 }
 

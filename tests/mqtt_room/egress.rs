@@ -15,6 +15,7 @@ use crate::{broker, within};
 pub(crate) struct Out {
     pub(crate) publisher: Publisher,
     pub(crate) commands: mpsc::Receiver<CommandMessage>,
+    labels: mpsc::Receiver<CommandMessage>,
     pub(crate) task: JoinHandle<()>,
     pub(crate) stop: DropGuard,
 }
@@ -26,18 +27,20 @@ pub(crate) fn message(topic: &str, body: &'static str) -> Message {
 impl Out {
     pub(crate) fn start(port: u16) -> Self {
         let will = Message { retain: true, ..message("acme/status", "offline") };
+        let (commands_out, commands) = mpsc::channel(4);
+        let (labels_out, labels) = mpsc::channel(4);
         let settings = PublisherSettings {
             broker_name: "plant".into(),
             broker: broker(port),
             site: "site".into(),
             will: Some(will),
             command_filter: Some("acme/+/alert/+/command".into()),
+            labels: Some(("acme/+/label/+".into(), labels_out)),
         };
-        let (commands_out, commands) = mpsc::channel(4);
         let (publisher, task) = connect(settings, commands_out).unwrap();
         let token = CancellationToken::new();
         let task = tokio::spawn(task.run(token.clone()));
-        Self { publisher, commands, task, stop: token.drop_guard() }
+        Self { publisher, commands, labels, task, stop: token.drop_guard() }
     }
 
     pub(crate) async fn up(&self) {
@@ -114,7 +117,7 @@ async fn fault_01_a_broker_that_dies_in_a_publish_disconnects_and_is_found_again
     assert!(!out.publisher.publish_soon(message("acme/a", "1")));
 
     let mut peer = script.welcome().await;
-    assert_eq!(peer.grant().await, ["acme/+/alert/+/command"]);
+    assert_eq!(peer.grant().await, ["acme/+/alert/+/command", "acme/+/label/+"]);
     out.up().await;
     let again = out.publish(message("acme/a", "1"));
     let id = peer.published().await.pkid;
@@ -160,6 +163,9 @@ async fn commands_come_with_their_names_and_retained_ones_not_at_all() {
     assert_eq!((command.asset.as_str(), command.prediction.as_str()), ("press-3", "wear"));
     assert_eq!(&command.body[..], b"{}");
     assert_eq!(peer.confirmed().await, 7);
+    peer.publish(8, "acme/press-3/label/wear", b"{}").await;
+    let label = within("a label", out.labels.recv()).await.unwrap();
+    assert_eq!((label.asset.as_str(), label.prediction.as_str()), ("press-3", "wear"));
 }
 
 #[tokio::test]

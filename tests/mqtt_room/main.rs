@@ -5,6 +5,7 @@
 mod egress;
 mod faults;
 mod ingest;
+mod repeats;
 mod roundtrip;
 mod scripted;
 

@@ -137,6 +137,15 @@ impl Peer {
         self.write(message(id, topic, payload, false)).await;
     }
 
+    /// As a broker does with what it has no PUBACK for, on a new link.
+    pub(crate) async fn publish_again(&mut self, id: u16, topic: &str, payload: &[u8]) {
+        let Packet::Publish(mut publish) = message(id, topic, payload, false) else {
+            unreachable!("a message is a PUBLISH");
+        };
+        publish.dup = true;
+        self.write(Packet::Publish(publish)).await;
+    }
+
     pub(crate) async fn publish_retained(&mut self, id: u16, topic: &str, payload: &[u8]) {
         self.write(message(id, topic, payload, true)).await;
     }

@@ -127,13 +127,31 @@ impl Watch {
         None
     }
 
-    pub(super) fn resume(&mut self, now: Timestamp) {
-        if let Kind::Silent(silent) = &mut self.kind
-            && let Some(heard) = &mut silent.heard
-        {
-            *heard = now.max(*heard);
+    /// The rule, if it goes by the box's clock.
+    pub(super) fn resume(&mut self, now: Timestamp) -> Option<PredictionId> {
+        let Kind::Silent(silent) = &mut self.kind else { return None };
+        silent.told = silent.told.map(|told| told.min(now));
+        if let Some(heard) = &mut silent.heard {
+            *heard = now;
             silent.quiet = true;
         }
+        Some(self.prediction)
+    }
+
+    /// When it has been silent for the first span.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        match &self.kind {
+            Kind::Silent(Silent { heard, span, .. }) => Some((*heard)?.saturating_add(*span)),
+            _ => None,
+        }
+    }
+
+    /// The rule, if it goes by the clock that was stepped.
+    pub(super) fn stepped(&mut self, nanos: i64) -> Option<PredictionId> {
+        let Kind::Silent(silent) = &mut self.kind else { return None };
+        silent.heard = silent.heard.map(|heard| heard.stepped(nanos));
+        silent.told = silent.told.map(|told| told.stepped(nanos));
+        Some(self.prediction)
     }
 
     /// The deadline has come: says whether the tag is silent, and when to look again.

@@ -36,11 +36,15 @@ fn names(check: &mut Check<'_>, settings: &Settings) {
         .map(|(index, name)| ("prediction", index, name))
         .chain(rules.map(|(index, name)| ("rule", index, name)));
     for (table, index, name) in all {
-        let other = settings.prediction.iter().find(|p| DriftSettings::alert_of(&p.name) == *name);
-        if let Some(other) = other {
+        let taken = settings.prediction.iter().find_map(|other| {
+            let drift = DriftSettings::alert_of(&other.name) == *name;
+            let errors = DriftSettings::errors_of(&other.name) == *name;
+            let what = drift.then_some("drift alert").or(errors.then_some("error alert"))?;
+            Some((what, &other.name))
+        });
+        if let Some((what, other)) = taken {
             let at = path::child(&path::element(table, index), "name");
-            let message =
-                format!("the name {name:?} is that of the drift alert of {:?}", other.name);
+            let message = format!("the name {name:?} is that of the {what} of {other:?}");
             check.error(&at, message, "write another name, or `alerts = false` in [drift]");
         }
     }
