@@ -17,7 +17,9 @@ pub use self::spec::{
 };
 use crate::asset::AssetId;
 use crate::feature::{Feature, Signal, Spectra, Statistic};
+use crate::picture::{self, Limits};
 use crate::settings::{Extent, Fill};
+use crate::snapshot::{Fate, Showing};
 use crate::time::Timestamp;
 use crate::verdict::{Evidence, PredictionId};
 use crate::window::{Point, Window};
@@ -34,6 +36,39 @@ pub struct Frame {
     pub latest: Vec<Option<f64>>,
     pub arrived: Timestamp,
     pub spec: Arc<FrameSpec>,
+    /// What `values` are still to be made of.
+    pub picture: Option<Showing>,
+}
+
+impl Frame {
+    /// A picture that is still to be decoded: a window of its own.
+    pub fn of_picture(
+        prediction: PredictionId,
+        asset: AssetId,
+        arrived: Timestamp,
+        spec: Arc<FrameSpec>,
+        picture: Showing,
+    ) -> Self {
+        let evidence = Evidence { start: arrived, end: arrived, samples: 1, coverage: 1.0 };
+        let (values, latest, picture) = (Vec::new(), Vec::new(), Some(picture));
+        Self { prediction, asset, evidence, values, latest, arrived, spec, picture }
+    }
+
+    /// Makes the values where a picture waits for it; false where none come out, and the picture
+    /// has met its end. Takes milliseconds.
+    pub fn develop(&mut self) -> bool {
+        let (Some(picture), Some(image)) = (&self.picture, &self.spec.image) else { return true };
+        match picture::decode(&picture.bytes, Limits::default()) {
+            Ok(decoded) => {
+                self.values = image.tensor(&decoded);
+                true
+            }
+            Err(error) => {
+                picture.end(Fate::Refused(error.to_string()));
+                false
+            }
+        }
+    }
 }
 
 /// Why a window is not shown to the model.
@@ -138,6 +173,7 @@ pub fn build(
         latest,
         arrived: window.arrived,
         spec: Arc::clone(spec),
+        picture: None,
     })
 }
 

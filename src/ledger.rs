@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
+use crate::snapshot::Pictures;
+
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -59,6 +61,8 @@ reasons! {
 
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// Counted by themselves.
+    pub pictures: std::sync::Arc<Pictures>,
     received: AtomicU64,
     stored: AtomicU64,
     rejected: [AtomicU64; Rejection::ALL.len()],

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod message;
 pub mod sample;
 pub mod settings;
+pub mod snapshot;
 pub mod tag;
 pub mod time;
 pub mod verdict;

@@ -10,7 +10,7 @@ use crate::config::{self, Diagnostic, Diagnostics, Examined, Severity, Source};
 use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError, Loaded, LoadedPrediction};
-use crate::settings::{Settings, Tls};
+use crate::settings::{PayloadKind, Settings, Subscription, Tls};
 use crate::tls;
 
 /// A configuration that has been checked, with its models loaded.
@@ -124,13 +124,23 @@ fn sound(settings: &Settings, errors: &[Diagnostic]) -> Settings {
     sound
 }
 
-/// Predictions that would wait for ever: nothing brings pictures to a running daemon.
+/// Predictions that would wait for ever: nothing brings pictures of their assets.
 fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
     let unfed = |prediction: &LoadedPrediction| {
         prediction.spec.image.as_ref()?;
         let at = settings.prediction.iter().position(|known| known.name == prediction.name)?;
-        let message = "the model takes pictures, and no source of a running daemon brings any; \
-                       leave the prediction out, and use the model with `andon evaluate`";
+        // What a topic captures is known when it comes.
+        let feeds = |subscription: &Subscription| {
+            subscription.payload == PayloadKind::Image
+                && subscription.asset.as_deref().is_none_or(|asset| {
+                    prediction.assets.iter().any(|pattern| pattern.matches(asset))
+                })
+        };
+        if settings.mqtt.iter().any(feeds) {
+            return None;
+        }
+        let message = "the model takes pictures, and no source brings any of its assets; write an \
+                       [[mqtt]] with topic = \"plant/{asset}/camera\" and payload = \"image\"";
         Some(source.error(&format!("prediction[{at}].model"), message.to_owned()))
     };
     loaded.predictions.iter().filter_map(unfed).collect()

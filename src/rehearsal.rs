@@ -126,6 +126,7 @@ impl Rehearsal {
             latest: Vec::new(),
             arrived: ARRIVED,
             spec: Arc::clone(&self.prediction.spec),
+            picture: None,
         });
         debug_assert_eq!(submitted, Submitted::Queued);
         while let Ok(verdict) = self.verdicts.try_recv() {

@@ -1,8 +1,10 @@
 //! Samples, and the batches they travel in.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::snapshot::Snapshot;
 use crate::tag::TagId;
 use crate::time::Timestamp;
 
@@ -64,6 +66,23 @@ impl Receipt {
     pub fn settle(self) {
         (self.0)();
     }
+
+    /// Receipts that settle this one when all of them are settled.
+    pub fn split(self, count: usize) -> Vec<Self> {
+        let whole = Arc::new((AtomicUsize::new(count), Mutex::new(Some(self))));
+        let part = |_| {
+            let whole = Arc::clone(&whole);
+            Self::new(move || {
+                if whole.0.fetch_sub(1, Ordering::AcqRel) == 1
+                    && let Some(receipt) =
+                        whole.1.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    receipt.settle();
+                }
+            })
+        };
+        (0..count).map(part).collect()
+    }
 }
 
 impl fmt::Debug for Receipt {
@@ -77,6 +96,8 @@ impl fmt::Debug for Receipt {
 #[derive(Debug)]
 pub struct Batch {
     pub samples: Arc<Vec<Sample>>,
+    /// They came among the samples, and have receipts of their own.
+    pub pictures: Vec<Snapshot>,
     /// When the daemon got them.
     pub received: Timestamp,
     /// How many messages `receipt` answers for; 0 without one.

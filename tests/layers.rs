@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 /// Modules by layer. A module may import those of lower layers; layers 0 and 1 also each
 /// other's; the adapters of layer 2 never one another.
 const LAYERS: &[&[&str]] = &[
-    &["asset", "health", "ledger", "message", "sample", "settings", "tag", "time", "verdict"],
+    &[
+        "asset", "health", "ledger", "message", "sample", "settings", "snapshot", "tag", "time",
+        "verdict",
+    ],
     &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
         "feedback", "frame", "oip", "picture", "quality", "window",

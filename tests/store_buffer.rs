@@ -87,6 +87,7 @@ fn at(secs: i64) -> Timestamp {
 fn batch(samples: Vec<Sample>) -> Batch {
     Batch {
         samples: Arc::new(samples),
+        pictures: Vec::new(),
         received: at(1000),
         messages: 0,
         receipt: None,

@@ -34,6 +34,7 @@ fn message(number: u64, now: Timestamp) -> Batch {
     });
     Batch {
         samples: Arc::new(samples.collect()),
+        pictures: Vec::new(),
         received: now,
         messages: 0,
         receipt: None,

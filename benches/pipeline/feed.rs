@@ -83,6 +83,7 @@ fn machines(tags: &[TagId], mut send: impl FnMut(Batch) -> bool) {
         }
         let batch = Batch {
             samples: Arc::new(samples),
+            pictures: Vec::new(),
             received: Timestamp::now(),
             messages: 0,
             receipt: None,

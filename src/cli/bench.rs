@@ -193,6 +193,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
         latest: vec![None; spec.tags.len()],
         arrived: Timestamp::from_secs(1),
         spec: Arc::clone(&spec),
+        picture: None,
     };
     let frames: Vec<Frame> =
         golden.chunks(spec.item_len()).cycle().take(runs * batch).map(frame).collect();

@@ -20,6 +20,7 @@ use self::tags::Topic;
 use super::topic::{TopicError, TopicPattern};
 use crate::clock;
 use crate::ledger::Rejection;
+use crate::picture::Format;
 use crate::sample::Sample;
 use crate::settings::Subscription;
 use crate::tag::{Registry, RegistryFull};
@@ -67,6 +68,8 @@ pub struct Decoded {
     /// Samples found, good and rejected; an unreadable payload counts as one.
     pub received: u64,
     pub rejected: Rejects,
+    /// The message is a picture of this asset. It is not counted among the samples.
+    pub picture: Option<Arc<str>>,
     /// The first thing that was wrong.
     pub fault: Option<Fault>,
 }
@@ -216,6 +219,7 @@ impl Decoders {
         };
         match &self.decoders[*decoder].plan {
             Plan::Json(plan) => json::decode(plan, scope, payload),
+            Plan::Image => picture(&scope, payload),
             Plan::Number => packed::decode_number(scope, payload),
             Plan::Packed(plan) => packed::decode_array(plan, scope, payload),
         }
@@ -238,6 +242,15 @@ impl Decoders {
         });
         found.next().unwrap_or(Err("the topic matches no subscription"))
     }
+}
+
+/// Only its first bytes are looked at: decoding is the model's thread's work.
+fn picture(scope: &Scope<'_>, payload: &[u8]) -> Decoded {
+    if Format::of(payload).is_none() {
+        let detail = "expected a JPEG or PNG picture; the payload begins like neither";
+        return Decoded::refused(Rejection::Unreadable, detail);
+    }
+    Decoded { picture: scope.topic.asset.clone(), ..Decoded::default() }
 }
 
 impl Scope<'_> {

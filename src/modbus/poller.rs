@@ -272,7 +272,15 @@ impl Driver {
         match permit {
             Some(permit) if count > 0 => {
                 let samples = Arc::new(samples);
-                permit.send(Batch { samples, received, messages: 0, receipt: None, stale: false });
+                let pictures = Vec::new();
+                permit.send(Batch {
+                    samples,
+                    pictures,
+                    received,
+                    messages: 0,
+                    receipt: None,
+                    stale: false,
+                });
             }
             Some(_) => {}
             None => {

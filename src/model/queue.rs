@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::engine::Inquiry;
 use super::service::Job;
 use crate::frame::Frame;
+use crate::snapshot::{Fate, Showing};
 
 /// Frames that wait before older ones give way. Beyond it the queue holds at most one more frame
 /// an asset and prediction.
@@ -17,12 +18,18 @@ pub(super) const QUEUE_FRAMES: usize = 256;
 /// Alerts that wait for their explanation; in a storm of them the others go without.
 const INQUIRIES: usize = 64;
 
+/// Pictures that wait before the oldest gives way, whatever its asset: so many…
+const QUEUE_PICTURES: usize = 16;
+/// …or so many bytes of them.
+const QUEUE_PICTURE_BYTES: usize = 32 << 20;
+
 /// What became of a frame.
 #[must_use = "a frame that is given up is counted"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {
     Queued,
-    /// Queued in the place of an older frame of the same asset and prediction, which is gone.
+    /// Queued in the place of an older frame of the same asset and prediction, or of the oldest
+    /// pictures, which are gone.
     Replaced,
     /// The worker has stopped; the frame is gone.
     Stopped,
@@ -41,6 +48,26 @@ struct Inner {
     inquiries: VecDeque<(Inquiry, Instant)>,
     requests: VecDeque<Job>,
     closed: bool,
+}
+
+impl Inner {
+    /// Takes out as many of the oldest pictures as one more of `bytes` asks for.
+    fn make_room(&mut self, bytes: usize) -> Vec<Showing> {
+        let mut gone = Vec::new();
+        loop {
+            let waiting = self.frames.iter().filter_map(|frame| frame.picture.as_ref());
+            let (count, held) = waiting
+                .fold((0, 0), |(count, held), picture| (count + 1, held + picture.bytes.len()));
+            if count < QUEUE_PICTURES && held + bytes <= QUEUE_PICTURE_BYTES {
+                return gone;
+            }
+            let oldest = self.frames.iter().position(|frame| frame.picture.is_some());
+            match oldest.and_then(|at| self.frames.remove(at)).and_then(|frame| frame.picture) {
+                Some(picture) => gone.push(picture),
+                None => return gone,
+            }
+        }
+    }
 }
 
 /// What the worker is to do next.
@@ -62,6 +89,15 @@ impl Queue {
         let mut inner = self.lock();
         if inner.closed {
             return Submitted::Stopped;
+        }
+        if let Some(picture) = &frame.picture {
+            let gone = inner.make_room(picture.bytes.len());
+            inner.frames.push_back(frame);
+            self.filled.notify_one();
+            note(inner.frames.len());
+            drop(inner);
+            gone.iter().for_each(|picture| picture.end(Fate::Replaced));
+            return if gone.is_empty() { Submitted::Queued } else { Submitted::Replaced };
         }
         let same =
             |older: &&mut Frame| older.asset == frame.asset && older.prediction == frame.prediction;
@@ -165,5 +201,54 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::asset::AssetId;
+    use crate::frame::{FrameSpec, complete};
+    use crate::snapshot::Snapshot;
+    use crate::time::Timestamp;
+    use crate::verdict::PredictionId;
+
+    /// Fates by the second in which the picture came.
+    type Ended = Arc<Mutex<Vec<(i64, Fate)>>>;
+
+    fn frame(second: i64, bytes: usize, ended: &Ended) -> Frame {
+        let input = "tensor = \"x\"\nlayout = \"image\"\n[image]\nwidth = 2\nheight = 2\n";
+        let input = toml::from_str(input).unwrap();
+        let window = toml::from_str("length = 1").unwrap();
+        let spec = Arc::new(FrameSpec::new(&input, &complete(&window)).unwrap());
+        let (arrived, ended) = (Timestamp::from_secs(second), Arc::clone(ended));
+        let end = move |fate| ended.lock().unwrap().push((second, fate));
+        let picture = Snapshot::new("press-1".into(), arrived, vec![0; bytes].into(), end);
+        let picture = picture.shared(1).remove(0);
+        Frame::of_picture(PredictionId(0), AssetId(0), arrived, spec, picture)
+    }
+
+    #[test]
+    fn the_oldest_pictures_give_way_to_the_newest_by_number_and_by_bytes() {
+        let (queue, ended) = (Queue::default(), Ended::default());
+        for second in 0..16 {
+            assert_eq!(queue.submit(frame(second, 1, &ended), |_| {}), Submitted::Queued);
+        }
+        assert_eq!(*ended.lock().unwrap(), []);
+        assert_eq!(queue.submit(frame(16, 1, &ended), |_| {}), Submitted::Replaced);
+        assert_eq!(*ended.lock().unwrap(), [(0, Fate::Replaced)]);
+        let large = frame(17, QUEUE_PICTURE_BYTES - 2, &ended);
+        assert_eq!(queue.submit(large, |length| assert_eq!(length, 3)), Submitted::Replaced);
+        assert_eq!(ended.lock().unwrap().len(), 15);
+    }
+
+    #[test]
+    fn what_is_no_picture_ends_when_it_is_to_be_developed() {
+        let ended = Ended::default();
+        assert!(!frame(1, 9, &ended).develop());
+        let fates = ended.lock().unwrap().clone();
+        assert!(matches!(&fates[..], [(1, Fate::Refused(why))] if why.contains("JPEG or PNG")));
     }
 }

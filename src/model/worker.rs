@@ -17,6 +17,7 @@ use super::queue::{Queue, Work};
 use super::service::Service;
 use super::stats::{ModelStats, Models};
 use crate::frame::Frame;
+use crate::snapshot::Fate;
 use crate::verdict::{Explained, Verdict};
 
 /// So long after its alert a reason still helps.
@@ -139,7 +140,8 @@ impl Task {
             match work {
                 Work::Frames => {
                     self.let_others_go_first();
-                    if !self.answer(&batch) {
+                    batch.retain_mut(Frame::develop);
+                    if !batch.is_empty() && !self.answer(&batch) {
                         return;
                     }
                     batch.clear();
@@ -163,15 +165,22 @@ impl Task {
 
     /// False when nobody takes the verdicts.
     fn answer(&mut self, batch: &[Frame]) -> bool {
-        let (verdicts, error) = match self.engine.infer(batch) {
-            Ok(done) => done,
+        let (verdicts, error, fate) = match self.engine.infer(batch) {
+            Ok((verdicts, error)) => (verdicts, error, Fate::Shown),
             Err(error) => {
                 self.handle.stats.failed(batch.len());
-                (Vec::new(), Some(error.to_string()))
+                (Vec::new(), Some(error.to_string()), Fate::Failed)
             }
         };
         self.report(error);
-        verdicts.into_iter().all(|verdict| self.out.blocking_send(verdict).is_ok())
+        let taken = verdicts.into_iter().all(|verdict| self.out.blocking_send(verdict).is_ok());
+        if taken {
+            batch
+                .iter()
+                .filter_map(|frame| frame.picture.as_ref())
+                .for_each(|p| p.end(fate.clone()));
+        }
+        taken
     }
 
     /// A few more questions, and then a look for frames again; nothing is left when it is done.

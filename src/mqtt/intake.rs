@@ -16,13 +16,18 @@ use crate::decode::payload::{Decoded, Decoders, Fault};
 use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
 use crate::message::Quarantined;
-use crate::sample::{Batch, Sample};
+use crate::sample::{Batch, Receipt, Sample};
+use crate::snapshot::{Fate, Held, Snapshot};
 use crate::time::Timestamp;
 
 /// A batch is handed over at the latest when it holds so many samples…
 const BATCH_SAMPLES: usize = 4096;
 /// …or came from so many messages.
 const BATCH_MESSAGES: u32 = 4096;
+/// …or so many pictures.
+const BATCH_PICTURES: usize = 16;
+/// Pictures that wait, of all sources, encoded. What comes beyond that is given up.
+const PICTURE_BYTES: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -37,9 +42,20 @@ pub(super) struct Intake {
     pub(super) open: OpenBatch,
 }
 
+/// A picture without its receipt, which is the batch's.
+#[derive(Debug)]
+struct Arrived {
+    asset: Arc<str>,
+    now: Timestamp,
+    bytes: Bytes,
+    topic: String,
+    held: Held,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct OpenBatch {
     samples: Vec<Sample>,
+    pictures: Vec<Arrived>,
     /// Packet ids to confirm.
     ids: Vec<u16>,
     messages: u32,
@@ -55,7 +71,9 @@ impl Intake {
     }
 
     pub(super) const fn is_full(&self) -> bool {
-        self.open.samples.len() >= BATCH_SAMPLES || self.open.messages >= BATCH_MESSAGES
+        self.open.samples.len() >= BATCH_SAMPLES
+            || self.open.messages >= BATCH_MESSAGES
+            || self.open.pictures.len() >= BATCH_PICTURES
     }
 
     /// In the open batch.
@@ -90,6 +108,9 @@ impl Intake {
         // Without a time of its own, a reading is not known to be the same one.
         let known = known && open.samples[before..].iter().all(|sample| sample.time != now);
         self.ledger.receive(decoded.received);
+        if let Some(asset) = decoded.picture {
+            self.keep(asset, message, now);
+        }
         if let Some(fault) = decoded.fault {
             decoded.rejected.iter().for_each(|(reason, n)| self.ledger.reject(reason, n));
             if !known {
@@ -111,7 +132,7 @@ impl Intake {
         let open = std::mem::take(&mut self.open);
         self.health.heard(open.received, u64::from(open.messages));
         let messages = u32::try_from(open.ids.len()).expect("a batch has few messages");
-        if open.samples.is_empty() {
+        if open.samples.is_empty() && open.pictures.is_empty() {
             if messages > 0 {
                 acks.confirm(open.ids);
             }
@@ -119,12 +140,59 @@ impl Intake {
         }
         // The next batch is likely to be as large.
         self.open.samples = Vec::with_capacity(open.samples.len().min(BATCH_SAMPLES));
+        let receipt = (messages > 0).then(|| acks.receipt(open.ids));
+        let mut parts = receipt.map(|receipt| receipt.split(open.pictures.len() + 1).into_iter());
+        let mut part = || parts.as_mut().and_then(Iterator::next);
+        let receipt = part();
+        let pictures =
+            open.pictures.into_iter().map(|picture| self.snapshot(picture, part())).collect();
         Some(Batch {
             samples: Arc::new(open.samples),
+            pictures,
             received: open.received,
             messages,
-            receipt: (messages > 0).then(|| acks.receipt(open.ids)),
+            receipt,
             stale: open.stale,
+        })
+    }
+
+    /// Keeps a picture for the models, or gives it up where too many wait.
+    fn keep(&mut self, asset: Arc<str>, message: &Received, now: Timestamp) {
+        let pictures = &self.ledger.pictures;
+        pictures.receive();
+        let Some(held) = pictures.hold(message.payload.len(), PICTURE_BYTES) else {
+            pictures.settle(&Fate::Memory);
+            return;
+        };
+        self.open.pictures.push(Arrived {
+            asset,
+            now,
+            // Copied: a slice would keep the whole receive buffer alive.
+            bytes: Bytes::copy_from_slice(&message.payload),
+            topic: String::from_utf8_lossy(&message.topic).into_owned(),
+            held,
+        });
+    }
+
+    /// Confirmed when a model has answered, or when it is counted as refused or given up.
+    fn snapshot(&self, picture: Arrived, receipt: Option<Receipt>) -> Snapshot {
+        let Arrived { asset, now, bytes, topic, held } = picture;
+        let (pictures, quarantine) = (Arc::clone(&self.ledger.pictures), self.quarantine.clone());
+        let (source, encoded) = (self.health.name.clone(), bytes.clone());
+        Snapshot::new(asset, now, bytes, move |fate| {
+            pictures.settle(&fate);
+            if let Fate::Refused(detail) = fate
+                && let Ok(place) = quarantine.try_reserve()
+            {
+                let head = encoded.slice(..encoded.len().min(Quarantined::MAX_BYTES));
+                let reason = Rejection::Unreadable.as_str();
+                let (received, length) = (now, encoded.len() as u64);
+                place.send(Quarantined { received, source, topic, reason, detail, head, length });
+            }
+            drop((held, encoded));
+            if let Some(receipt) = receipt {
+                receipt.settle();
+            }
         })
     }
 

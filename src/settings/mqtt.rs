@@ -104,6 +104,8 @@ pub enum PayloadKind {
     Samples,
     /// `81.2`
     Number,
+    /// A JPEG or PNG picture for models that take one; the time is that of arrival.
+    Image,
     /// Packed arrays; the time is that of the first value, or for arrival that of the last.
     I16,
     I32,

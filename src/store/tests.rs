@@ -35,6 +35,7 @@ fn batch(tag: TagId, start: i64, count: i64) -> Batch {
         .map(|at| Sample::new(tag, Timestamp::from_secs(at), noise(at.unsigned_abs())));
     Batch {
         samples: Arc::new(samples.collect()),
+        pictures: Vec::new(),
         received: Timestamp::from_secs(start),
         messages: 0,
         receipt: None,

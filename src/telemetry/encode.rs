@@ -41,6 +41,10 @@ impl Overview {
         page.counts("andon_samples_rejected", "Not stored because wrong", "reason", rejected)?;
         let shed = totals.shed.iter().map(|(reason, count)| (reason.as_str(), *count));
         page.counts("andon_samples_shed", "Given up because there was too much", "reason", shed)?;
+        let pictures = &self.ledger.pictures;
+        page.count("andon_pictures_received", "Pictures that came in", pictures.received())?;
+        let fates = pictures.fates().into_iter();
+        page.counts("andon_pictures", "What became of pictures", "fate", fates)?;
         page.gauge(
             "andon_samples_in_flight",
             "Received and not yet settled",

@@ -10,6 +10,7 @@ mod process;
 mod reload;
 mod replay;
 mod shadow;
+mod snapshots;
 mod swap;
 
 use std::time::Duration;

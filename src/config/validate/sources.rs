@@ -81,7 +81,13 @@ fn offer(subscription: &Subscription) -> Offer<'_> {
         captures_tag || matches!(subscription.payload, PayloadKind::Json | PayloadKind::Samples);
     Offer {
         asset: if names_asset { None } else { subscription.asset.as_deref() },
-        tags: if names_tag { None } else { subscription.tag.as_deref().map(|tag| vec![tag]) },
+        tags: if subscription.payload == PayloadKind::Image {
+            Some(Vec::new())
+        } else if names_tag {
+            None
+        } else {
+            subscription.tag.as_deref().map(|tag| vec![tag])
+        },
     }
 }
 

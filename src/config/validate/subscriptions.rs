@@ -95,9 +95,9 @@ fn check_payload(
     subscription: &Subscription,
     pattern: &TopicPattern,
 ) {
-    use PayloadKind::{Json, Number, Samples};
+    use PayloadKind::{Image, Json, Number, Samples};
     let kind = subscription.payload;
-    let packed = !matches!(kind, Json | Samples | Number);
+    let packed = !matches!(kind, Json | Samples | Number | Image);
     let named_inside = kind == Samples && subscription.asset_key.is_some();
 
     match &subscription.asset {
@@ -119,6 +119,9 @@ fn check_payload(
     }
     let tag_outside = kind == Number || packed;
     match &subscription.tag {
+        _ if kind == Image => {
+            check.idle(at, "tag", "a picture goes to the models that watch its asset");
+        }
         _ if !tag_outside => check.idle(at, "tag", "the payload names its tags"),
         Some(_) if pattern.captures_tag() => {
             check.idle(at, "tag", "the topic captures `{tag}`");
@@ -157,13 +160,13 @@ fn check_payload(
 }
 
 fn idle_settings(check: &mut Check<'_>, at: &str, kind: PayloadKind) {
-    use PayloadKind::{Json, Number, Samples};
+    use PayloadKind::{Image, Json, Number, Samples};
     if kind != Samples {
         for name in ["tag_key", "asset_key", "value_key"] {
             check.idle(at, name, "it belongs to `samples`");
         }
     }
-    if matches!(kind, Json | Samples | Number) {
+    if matches!(kind, Json | Samples | Number | Image) {
         for name in ["byte_order", "sample_rate", "scale"] {
             check.idle(at, name, "it belongs to packed values (i16, i32, f32, f64)");
         }

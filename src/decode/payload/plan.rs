@@ -10,6 +10,7 @@ pub(super) type Path = Vec<Box<str>>;
 pub(super) enum Plan {
     Json(JsonPlan),
     Number,
+    Image,
     Packed(PackedPlan),
 }
 
@@ -49,6 +50,7 @@ impl Plan {
                 return JsonPlan::new(subscription, Some(keys)).map(Self::Json);
             }
             PayloadKind::Number => Self::Number,
+            PayloadKind::Image => Self::Image,
             PayloadKind::I16 | PayloadKind::I32 | PayloadKind::F32 | PayloadKind::F64 => {
                 Self::Packed(PackedPlan::new(subscription)?)
             }
@@ -67,7 +69,7 @@ impl Plan {
     }
 
     pub(super) const fn names_tags(&self) -> bool {
-        matches!(self, Self::Json(_))
+        matches!(self, Self::Json(_) | Self::Image)
     }
 }
 

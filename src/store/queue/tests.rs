@@ -12,6 +12,7 @@ fn limits() -> Limits {
 fn batch(samples: usize, messages: u32) -> Batch {
     Batch {
         samples: Arc::new(vec![Sample::new(TagId(0), Timestamp::from_secs(1), 1.0); samples]),
+        pictures: Vec::new(),
         received: Timestamp::from_secs(1),
         messages,
         receipt: (messages > 0).then(|| Receipt::new(|| {})),
