@@ -7,6 +7,7 @@
 mod drift;
 mod labels;
 mod orders;
+mod pictures;
 mod restore;
 mod retune;
 mod shadow;
@@ -33,7 +34,6 @@ use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
 use crate::settings::Settings;
-use crate::snapshot::{Fate, Snapshot};
 use crate::store::{AlertChange, AlertKey, Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
@@ -273,33 +273,6 @@ impl Watch {
             self.save_marks().await;
         }
         self.show_all(pictures, stale);
-    }
-
-    fn show_all(&self, pictures: Vec<Snapshot>, stale: bool) {
-        for picture in pictures {
-            if stale {
-                picture.end(Fate::Stale);
-            } else {
-                self.show(picture);
-            }
-        }
-    }
-
-    /// Each prediction that takes pictures of this asset looks at it.
-    fn show(&self, picture: Snapshot) {
-        let (asset, arrived) = (Arc::clone(&picture.asset), picture.arrived);
-        let takes = |bound: &&Bound| {
-            let LoadedPrediction { spec, assets, .. } = &bound.loaded;
-            spec.image.is_some() && assets.iter().any(|pattern| pattern.matches(&asset))
-        };
-        let takers: Vec<&Bound> = self.predictions.iter().filter(takes).collect();
-        let id = self.registry.intern_asset(&asset);
-        for (bound, showing) in takers.iter().zip(picture.shared(takers.len())) {
-            let LoadedPrediction { id: prediction, spec, .. } = &bound.loaded;
-            let frame = Frame::of_picture(*prediction, id, arrived, Arc::clone(spec), showing);
-            // One that has stopped drops it, and the broker delivers it again.
-            let _counted_by_its_fate = bound.model.submit(frame);
-        }
     }
 
     fn observe(&mut self, sample: &Sample, received: Timestamp) {
