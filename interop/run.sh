@@ -3,7 +3,8 @@
 #
 #   ANDON_BIN=target/release/andon ORT_DYLIB_PATH=…/libonnxruntime.so interop/run.sh [pytest arguments]
 #
-# Needs mosquitto, python3 (3.11 or newer) and its venv: apt-get install mosquitto python3-venv
+# Needs mosquitto, libfaketime, python3 (3.11 or newer) and its venv:
+#   apt-get install mosquitto faketime python3-venv
 # Its Python packages go into .venv-interop, once.
 set -eu
 
