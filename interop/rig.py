@@ -45,6 +45,11 @@ def millis(text):
     return round(seconds * 1000 + float(f"0.{fraction or 0}") * 1000)
 
 
+def stamp(millis):
+    """Epoch milliseconds -> RFC 3339."""
+    return datetime.fromtimestamp(millis / 1000, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def answers(model, inputs, output):
     """What Python's ONNX Runtime says to the same rows."""
     options = onnxruntime.SessionOptions()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import rig
@@ -58,12 +59,15 @@ def main(target):
         folder = Path(name)
         broker = rig.Mosquitto(folder)
         config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", "andon.db")
-        shutil.copytree(rig.ROOT / "models" / "machine-failure", folder / "models" / "machine-failure")
+        shipped, kept = (root / "models" / "machine-failure" for root in (rig.ROOT, folder))
+        shutil.copytree(shipped, kept)
         daemon = Here(folder, MODEL + config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
         publisher = rig.Publisher(broker)
         try:
             # Two minutes of the past, one reading a second.
+            candidate(daemon, kept)
             start, dice = time.time() - 120, random.Random(3)
+            parts = []
             for second in range(120):
                 for at, asset in enumerate(ASSETS):
                     hot = 0.3 * (second - 70) if asset == "press-2" and second > 70 else 0
@@ -72,14 +76,29 @@ def main(target):
                     for part in range(5 if asset.startswith("mill") else 0):
                         at_ms = int((start + second) * 1000) + 1 + 190 * part
                         publisher.json(f"plant/{asset}/telemetry", {"ts": at_ms, "values": mill(dice, asset)})
+                        parts.append((asset, at_ms))
                     publisher.json(f"plant/{asset}/telemetry", {"ts": int((start + second) * 1000), "values": values})
             publisher.flush()
             rig.wait_for("the alert stands", lambda: "press-2" in daemon._get("/api/v1/alerts"))
+            for asset, at_ms in dice.sample(parts, 60):
+                label = {"time": rig.stamp(at_ms), "label": "bad" if dice.random() < 0.1 else "good"}
+                publisher.json(f"acme/plant7/{asset}/label/failure", label)
+            publisher.flush()
             shots(daemon, target, folder)
         finally:
             publisher.close()
             daemon.close()
             broker.close()
+
+
+def candidate(daemon, folder):
+    """The same model under another number looks over its shoulder."""
+    shutil.copytree(folder / "1.0.0", folder / "1.1.0")
+    card = folder / "1.1.0" / "model.toml"
+    card.write_text(card.read_text().replace('version = "1.0.0"', 'version = "1.1.0"'))
+    request = urllib.request.Request(f"http://{daemon.http}/api/v1/models/machine-failure/shadow",
+                                     b'{"version": "1.1.0", "by": "R. Meyer"}', {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=20).close()
 
 
 def shots(daemon, target, folder):

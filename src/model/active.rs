@@ -105,9 +105,14 @@ pub(super) fn write_whole(file: &Path, text: &str) -> io::Result<()> {
     new.write_all(text.as_bytes())?;
     new.sync_all()?;
     fs::rename(&beside, file)?;
+    File::open(folder_of(file))?.sync_all()
+}
+
+/// A bare name has an empty parent, which cannot be opened.
+fn folder_of(file: &Path) -> &Path {
     match file.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -118,6 +123,13 @@ mod tests {
     fn choice(version: &str) -> Choice {
         let (by, at) = ("R. Meyer".into(), Timestamp::from_secs(1_700_000_000));
         Choice { version: version.into(), previous: Some("1.0.0".into()), by, at }
+    }
+
+    #[test]
+    fn a_buffer_without_a_folder_lies_in_this_one() {
+        for (file, folder) in [("a.toml", "."), ("b/a.toml", "b"), ("/a.toml", "/")] {
+            assert_eq!(folder_of(Path::new(file)), Path::new(folder));
+        }
     }
 
     #[test]
