@@ -58,6 +58,10 @@ assets = ["machine-*"]
 tag = "load"
 when = "above"
 limit = 50.0
+# Each alert is to be told by itself, however many there are.
+[flood]
+burst = 1000000
+per_second = 1000000
 [store]
 path = "{db}"
 commit_interval = "20ms"

@@ -41,6 +41,12 @@ pub struct Meters {
     pub refused: AtomicU64,
     /// Retained states of a backlog that newer ones had replaced.
     pub superseded: AtomicU64,
+    /// Transitions that were not told at once, too much happened, ...
+    pub held: AtomicU64,
+    /// ... those that a newer one of the same alert made needless, ...
+    pub merged: AtomicU64,
+    /// ... and how many wait now.
+    pub holding: AtomicU64,
     /// Versions that a person put in another's place while the daemon ran.
     pub activations: AtomicU64,
     /// Versions that were taken back, by hand or because they failed.
@@ -62,6 +68,9 @@ impl Default for Meters {
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            merged: AtomicU64::new(0),
+            holding: AtomicU64::new(0),
             activations: AtomicU64::new(0),
             rollbacks: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),

@@ -9,6 +9,7 @@ mod book;
 pub mod chart;
 mod command;
 mod evaluate;
+pub mod flood;
 mod number;
 mod record;
 pub mod rules;

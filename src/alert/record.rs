@@ -113,6 +113,9 @@ pub struct AlertRecord {
     /// False while the raise stands behind a shelf and nobody has been told.
     pub announced: bool,
     pub memory: Memory,
+    /// Nobody has been told of this state yet: too much happened at once. Only as stored.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// The last verdict that was judged, whatever it said.

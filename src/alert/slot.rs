@@ -51,6 +51,7 @@ impl Slot {
         }
         memory.resume(decision);
         let mut record = record;
+        record.held = false;
         if record.explanation == Explanation::Pending {
             // Whoever worked it out has gone with the last life.
             record.explanation = Explanation::Late;
@@ -312,6 +313,7 @@ impl Slot {
             latest,
             announced: true,
             memory: Memory::default(),
+            held: false,
         }
     }
 

@@ -25,6 +25,8 @@ pub enum AlertKind {
     },
     /// The data no longer look like those of the training; the label says which.
     Drift,
+    /// More alerts change than anyone can read; the label says how many.
+    Flood,
     /// A prediction is wrong more often than it was, as labels say; the label says how often.
     Errors,
 }

@@ -63,7 +63,7 @@ impl Fields<'_> {
     fn tag(&self) -> Option<&str> {
         match self.kind {
             AlertKind::Rule { tag, .. } => Some(tag),
-            AlertKind::Prediction | AlertKind::Drift | AlertKind::Errors => {
+            AlertKind::Prediction | AlertKind::Drift | AlertKind::Errors | AlertKind::Flood => {
                 self.contributions.first().map(|first| first.tag.as_str())
             }
         }
@@ -87,6 +87,10 @@ impl Fields<'_> {
                 let what = self.label.unwrap_or("labels contradict it");
                 let about = prediction.strip_suffix("-errors").unwrap_or(prediction);
                 format!("{asset}: {about} is wrong more often than it was: {what}.")
+            }
+            AlertKind::Flood => {
+                let what = self.label.unwrap_or("more alerts change than can be read");
+                format!("Alert flood: {what}.")
             }
             AlertKind::Drift => {
                 let what = self.label.unwrap_or("its figures");

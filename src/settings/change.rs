@@ -75,6 +75,7 @@ pub fn applicable(old: &Settings, new: &Settings) -> Settings {
         http: old.http.clone(),
         service: old.service.clone(),
         drift: old.drift.clone(),
+        flood: old.flood.clone(),
         limits: old.limits.clone(),
         log: old.log.clone(),
         publish: old.publish.clone(),

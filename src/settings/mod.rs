@@ -6,6 +6,7 @@
 mod alert;
 pub mod change;
 mod drift;
+mod flood;
 mod modbus;
 mod mqtt;
 mod predict;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
 pub use self::drift::DriftSettings;
+pub use self::flood::FloodSettings;
 pub use self::modbus::{
     ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
 };
@@ -53,6 +55,7 @@ pub struct Settings {
     pub http: HttpSettings,
     pub service: ServiceSettings,
     pub drift: DriftSettings,
+    pub flood: FloodSettings,
     pub limits: Limits,
     pub log: LogSettings,
 }

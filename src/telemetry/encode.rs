@@ -78,6 +78,18 @@ impl Overview {
             "Retained states not sent after an outage: newer ones had replaced them",
             meters.superseded.load(Relaxed),
         )?;
+        let held = meters.held.load(Relaxed);
+        page.count("andon_alert_transitions_held", "Not told at once: too many came", held)?;
+        page.count(
+            "andon_alert_transitions_merged",
+            "Held, and told as part of a newer one of the same alert",
+            meters.merged.load(Relaxed),
+        )?;
+        page.gauge(
+            "andon_alerts_held",
+            "Alerts whose newest state nobody was told of yet",
+            meters.holding.load(Relaxed) as f64,
+        )?;
         let reloads = self.config.reloads();
         let results = [
             ("applied", reloads.applied),

@@ -5,6 +5,7 @@
 //! the store's queue is full.
 
 mod drift;
+mod flood;
 mod labels;
 mod orders;
 mod pictures;
@@ -33,8 +34,8 @@ use crate::model::{Inquiry, LabelCounts, LoadedPrediction, ModelHandle, ModelWor
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
-use crate::settings::Settings;
-use crate::store::{AlertChange, AlertKey, Store, WindowMark};
+use crate::settings::{FloodSettings, Settings};
+use crate::store::{Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
@@ -101,6 +102,8 @@ pub struct Watch {
     shadow_workers: Vec<ModelWorker>,
     /// What labels said, on disk.
     counts: LabelCounts,
+    flood: flood::Flood,
+    flood_settings: FloodSettings,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -148,6 +151,7 @@ impl Watch {
         parts.live.watch_drift(drift::subjects(&predictions));
         let mut specs = retune::specs(&predictions, &rules);
         specs.extend(drift::specs(&settings.drift, &predictions, &mut names));
+        specs.push(flood::spec(&settings.flood, &mut names));
         Self {
             inspector: Inspector::new(settings.tag.clone(), settings.limits.future),
             steps: Steps::default(),
@@ -172,6 +176,8 @@ impl Watch {
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
+            flood: flood::Flood::new(&settings.flood),
+            flood_settings: settings.flood.clone(),
             future: settings.limits.future,
         }
     }
@@ -214,6 +220,7 @@ impl Watch {
                 _ = ticks.tick() => {
                     self.look_at_the_clock(began.elapsed());
                     self.advance(Timestamp::now());
+                    self.drain_the_flood(Timestamp::now());
                 }
                 _ = marks.tick() => {
                     self.save_marks().await;
@@ -366,7 +373,7 @@ impl Watch {
         }
     }
 
-    fn commit(&self, transition: &Transition) {
+    fn commit(&mut self, transition: &Transition) {
         let record = &transition.record;
         match transition.cause {
             Cause::Raised => add(&self.meters.alerts_raised, 1),
@@ -385,15 +392,7 @@ impl Watch {
             "{}",
             record.text
         );
-        let messages = self.wire.as_ref().map_or_else(Vec::new, |wire| wire.messages(transition));
-        let state = serde_json::to_string(record).expect("a record holds no map with odd keys");
-        let _on_disk = self.store.queue_change(AlertChange {
-            key: AlertKey { asset: record.asset.clone(), prediction: record.prediction.clone() },
-            state: Some(state),
-            messages,
-            at: transition.arrived,
-            cause: Some(transition.cause.as_str()),
-        });
+        self.settle(transition);
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

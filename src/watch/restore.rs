@@ -34,6 +34,7 @@ impl Watch {
             match serde_json::from_str::<AlertRecord>(&state) {
                 Ok(record) => {
                     let asset = self.registry.intern_asset(&key.asset);
+                    self.owes(&record);
                     self.book.restore(asset, &key.asset, record);
                 }
                 Err(error) => tracing::error!(

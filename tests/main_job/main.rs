@@ -3,6 +3,7 @@
 mod audit;
 mod board;
 mod drift;
+mod flood;
 mod hostile;
 mod labels;
 mod plant;

@@ -33,6 +33,9 @@ assets = ["press-*"]
 alert = {{ raise = 11.0 }}
 [runtime]
 models = {models:?}
+# Every change is to be compared.
+[flood]
+burst = 100000
 "#
     )
 }

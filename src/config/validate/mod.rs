@@ -4,6 +4,7 @@ mod alerts;
 mod brokers;
 mod charts;
 mod drift;
+mod flood;
 mod household;
 mod modbus;
 mod names;
@@ -33,6 +34,7 @@ pub(super) fn validate(
     sources::check(&mut check, settings);
     predictions::check(&mut check, settings);
     drift::check(&mut check, settings);
+    flood::check(&mut check, settings);
     alerts::check_rules(&mut check, settings);
     check.found
 }
