@@ -7,6 +7,7 @@ mod hostile;
 mod labels;
 mod plant;
 mod process;
+mod reach;
 mod reload;
 mod replay;
 mod shadow;
