@@ -33,7 +33,7 @@ pub(super) struct Daemon {
     pub(super) json: bool,
     /// Found once: some commands ask again and again.
     #[arg(skip)]
-    found: OnceLock<Way>,
+    found: OnceLock<Box<Way>>,
 }
 
 impl Daemon {
@@ -84,7 +84,7 @@ impl Daemon {
         if let Some(way) = self.found.get() {
             return Ok(way);
         }
-        let way = Way::to(&self.find()?, &self.trust)?;
+        let way = Box::new(Way::to(&self.find()?, &self.trust)?);
         Ok(self.found.get_or_init(|| way))
     }
 
