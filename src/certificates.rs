@@ -1,12 +1,13 @@
-//! How long the certificates of the links last: looked at every hour, told in the log weeks
+//! How long the certificates of the links and of the HTTP port last: looked at every hour, told in the log weeks
 //! before, on the board and as a metric.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Settings, Tls};
+use crate::settings::{HttpTls, Settings};
 use crate::time::Timestamp;
 use crate::tls::{self, Certificate};
 
@@ -19,7 +20,7 @@ const REPEAT: u32 = 24;
 /// Those of one daemon.
 #[derive(Debug, Default)]
 pub struct Certificates {
-    links: Vec<Tls>,
+    files: Vec<PathBuf>,
     seen: Mutex<Vec<Certificate>>,
 }
 
@@ -34,15 +35,18 @@ pub enum Matter {
 
 impl Certificates {
     pub fn of(settings: &Settings) -> Self {
-        let brokers = settings.broker.values().filter_map(|broker| broker.tls.clone());
-        let devices = settings.modbus.iter().filter_map(|device| device.tls.clone());
-        let mut links: Vec<Tls> = Vec::new();
-        for link in brokers.chain(devices) {
-            if !links.contains(&link) {
-                links.push(link);
+        let brokers = settings.broker.values().filter_map(|broker| broker.tls.as_ref());
+        let devices = settings.modbus.iter().filter_map(|device| device.tls.as_ref());
+        let links =
+            brokers.chain(devices).flat_map(|tls| [Some(&tls.ca_file), tls.cert_file.as_ref()]);
+        let http = settings.http.tls.iter().flat_map(HttpTls::certificates);
+        let mut files: Vec<PathBuf> = Vec::new();
+        for file in links.flatten().chain(http) {
+            if !files.contains(file) {
+                files.push(file.clone());
             }
         }
-        let certificates = Self { links, seen: Mutex::default() };
+        let certificates = Self { files, seen: Mutex::default() };
         certificates.look();
         certificates
     }
@@ -73,7 +77,7 @@ impl Certificates {
     /// A file that cannot be read now is the links' affair; what was known of it is forgotten.
     fn look(&self) {
         let mut found: Vec<Certificate> = Vec::new();
-        for one in self.links.iter().filter_map(|link| tls::certificates(link).ok()).flatten() {
+        for one in self.files.iter().filter_map(|file| tls::certificates(file).ok()).flatten() {
             if !found.contains(&one) {
                 found.push(one);
             }
@@ -129,5 +133,26 @@ mod tests {
         assert_eq!(on(169), None);
         assert_eq!(on(190), Some(Matter::Ends(Duration::from_secs(10 * 86_400))));
         assert_eq!(on(201), Some(Matter::Ended));
+    }
+
+    #[test]
+    fn the_port_s_own_certificate_is_watched_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["box7".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        std::fs::write(file("box.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let text = format!("cert_file = {:?}\nkey_file = {:?}\n", file("box.pem"), file("box.key"));
+        let mut settings = Settings::default();
+        settings.http.tls = Some(toml::from_str(&text).unwrap());
+        let certificates = Certificates::of(&settings);
+        let [(certificate, matter)] =
+            &certificates.matters(Timestamp::from_secs(1_800_000_000))[..]
+        else {
+            panic!("one certificate")
+        };
+        assert_eq!((&certificate.file, *matter), (&file("box.pem"), Matter::Ended));
     }
 }

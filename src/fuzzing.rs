@@ -11,8 +11,10 @@ use crate::config;
 use crate::decode::payload::{Decoder, Decoders};
 use crate::decode::registers::Table;
 use crate::decode::topic::TopicPattern;
+use crate::feedback::Label;
 use crate::modbus::{self, Answer, Framing, Read};
 use crate::model;
+use crate::oip;
 use crate::settings::Subscription;
 use crate::store;
 use crate::tag::Registry;
@@ -21,15 +23,18 @@ use crate::time::Timestamp;
 type Target = fn(&[u8]);
 
 /// Each with its name, which is its folder's in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("block", block),
     ("card", card),
     ("command", command),
     ("config", config_file),
     ("external", external),
+    ("label", label),
     ("modbus", modbus_answer),
     ("payload", payload),
     ("register_map", register_map),
+    ("request", request),
+    ("signature", signature),
     ("topic", topic),
 ];
 
@@ -130,6 +135,31 @@ pub fn command(data: &[u8]) {
     if let Ok(command) = Command::parse(data) {
         assert!(!command.by.trim().is_empty(), "somebody asks");
     }
+}
+
+/// A label, as it comes over HTTP and, with its names in the topic, over MQTT.
+pub fn label(data: &[u8]) {
+    for names in [None, Some(("press-1", "wear"))] {
+        if let Err(error) = Label::parse(data, names) {
+            assert!(!error.to_string().is_empty(), "an error says something");
+        }
+    }
+}
+
+/// A request to a model: two bytes for the header's length, where the first is odd, then a body of
+/// `/v2` with binary tensors behind its JSON.
+pub fn request(data: &[u8]) {
+    let &[binary, length, ref body @ ..] = data else { return };
+    let header = (binary % 2 == 1).then(|| usize::from(length) + usize::from(binary / 2) * 256);
+    match oip::parse(body, header) {
+        Ok(request) => drop(format!("{request:?}")),
+        Err(invalid) => assert!(!invalid.0.is_empty(), "an error says something"),
+    }
+}
+
+/// A signature's bundle, and the statement in it, from nobody who is trusted.
+pub fn signature(data: &[u8]) {
+    model::trust::read_untrusted(data);
 }
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Peer {
     Address(SocketAddr),
+    /// A user of this machine, over the unix socket.
+    User(u32),
     #[default]
     Unknown,
 }
@@ -97,6 +99,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::User(id) => write!(f, "user {id}"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

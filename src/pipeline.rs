@@ -61,6 +61,8 @@ pub struct Running {
     pub overview: Overview,
     /// Where metrics and health are served.
     pub http: Option<SocketAddr>,
+    /// The same as people write it, or the socket's: `unix:/run/andon/http.sock`.
+    pub url: Option<String>,
     /// A way in for samples that come from no wire: tests, benchmarks, replay.
     pub feed: mpsc::Sender<Batch>,
     pub registry: Arc<Registry>,
@@ -89,12 +91,10 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (labels, labels_out) = mpsc::channel::<LabelOrder>(COMMANDS);
     let (quarantine, quarantine_out) = mpsc::channel::<Quarantined>(QUARANTINE);
 
-    let listener = match settings.http.listen {
-        Some(address) => Some(http::bind(address).await?),
-        None => None,
-    };
+    let listener = http::bind(&settings.http).await?;
     let guard = http::Guard::prepare(&settings.http)?;
-    let http = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let http = listener.as_ref().and_then(http::Listener::address);
+    let url = listener.as_ref().map(http::Listener::url);
     let (store, writer) = Store::open(&settings.store, Arc::clone(&registry), Arc::clone(&ledger))
         .await
         .context("the store does not open")?;
@@ -221,6 +221,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     Ok(Running {
         overview,
         http,
+        url,
         feed: batches,
         registry,
         tuning: Some(tuning),

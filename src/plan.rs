@@ -171,7 +171,9 @@ fn tls_files(settings: &Settings, source: &Source) -> Vec<Diagnostic> {
         let error = tls::client_config(tls.as_ref()?).err()?;
         Some(source.error(&place, error.to_string()))
     };
-    brokers.chain(devices).filter_map(unfit).collect()
+    let http = settings.http.tls.as_ref().and_then(|tls| tls::server_config(tls).err());
+    let http = http.map(|error| source.error("http.tls", error.to_string()));
+    brokers.chain(devices).filter_map(unfit).chain(http).collect()
 }
 
 /// The setting that a model's error is about.

@@ -1,8 +1,9 @@
 //! Encrypted links: rustls made from PEM files, its errors in words, and how long certificates
 //! last.
 //!
-//! Shared by MQTT and Modbus. Nothing is cached: a file that was exchanged holds from the next
-//! connection on.
+//! Shared by MQTT, Modbus and HTTP. A file that was exchanged holds from the next connection on.
+
+mod server;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub use self::server::{Acceptor, server_config};
 use crate::settings::{Tls, TlsVersion};
 use crate::time::Timestamp;
 
@@ -49,7 +51,7 @@ pub struct Certificate {
     pub not_after: Timestamp,
 }
 
-/// When the files of a `Tls` were written last.
+/// When the files of a link were written last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp(Vec<Option<(SystemTime, u64)>>);
 
@@ -64,17 +66,10 @@ pub async fn connect(tls: &Tls, host: &str, stream: TcpStream) -> io::Result<Tls
 
 /// Reads every file of `tls`; an error says which one is unfit.
 pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for authority in pems::<CertificateDer<'static>>(&tls.ca_file, "certificate")? {
-        roots.add(authority).map_err(|error| unfit(&tls.ca_file, error.to_string()))?;
-    }
+    let roots = authorities(&tls.ca_file)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions: &[_] = match tls.min_version {
-        TlsVersion::V1_2 => &[&TLS13, &TLS12],
-        TlsVersion::V1_3 => &[&TLS13],
-    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)?;
+        .with_protocol_versions(versions(tls.min_version))?;
     let builder = match &tls.crl_file {
         None => builder.with_root_certificates(roots),
         Some(file) => {
@@ -89,16 +84,10 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     };
     let mut config = match (&tls.cert_file, &tls.key_file) {
         (Some(certificate), Some(key_file)) => {
-            let chain = pems(certificate, "certificate")?;
-            let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|error| unreadable(key_file, error, "private key"))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    let certificate = certificate.display();
-                    unfit(key_file, format!("this is not the key of {certificate}"))
-                }
-                error => unfit(certificate, error.to_string()),
-            })?
+            let (chain, key) = identity(certificate, key_file)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| unpaired(error, certificate, key_file))?
         }
         (None, None) => builder.with_no_client_auth(),
         _ => return Err(TlsError::HalfAnIdentity),
@@ -107,32 +96,67 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-/// All certificates that `tls` names: the authorities' and the box's own.
-pub fn certificates(tls: &Tls) -> Result<Vec<Certificate>, TlsError> {
-    let mut found = Vec::new();
-    for file in [Some(&tls.ca_file), tls.cert_file.as_ref()].into_iter().flatten() {
-        for der in pems::<CertificateDer<'static>>(file, "certificate")? {
-            let (_, certificate) =
-                X509Certificate::from_der(&der).map_err(|error| unfit(file, error.to_string()))?;
-            let validity = certificate.validity();
-            found.push(Certificate {
-                file: file.clone(),
-                subject: certificate.subject().to_string(),
-                not_before: Timestamp::from_secs(validity.not_before.timestamp()),
-                not_after: Timestamp::from_secs(validity.not_after.timestamp()),
-            });
+fn versions(least: TlsVersion) -> &'static [&'static rustls::SupportedProtocolVersion] {
+    const FROM_1_2: &[&rustls::SupportedProtocolVersion] = &[&TLS13, &TLS12];
+    match least {
+        TlsVersion::V1_2 => FROM_1_2,
+        TlsVersion::V1_3 => &FROM_1_2[..1],
+    }
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in pems::<CertificateDer<'static>>(file, "certificate")? {
+        roots.add(authority).map_err(|error| unfit(file, error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(certificate: &Path, key_file: &Path) -> Result<Identity, TlsError> {
+    let key = PrivateKeyDer::from_pem_file(key_file);
+    let chain = pems(certificate, "certificate")?;
+    Ok((chain, key.map_err(|error| unreadable(key_file, error, "private key"))?))
+}
+
+fn unpaired(error: rustls::Error, certificate: &Path, key_file: &Path) -> TlsError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            unfit(key_file, format!("this is not the key of {}", certificate.display()))
         }
+        error => unfit(certificate, error.to_string()),
+    }
+}
+
+/// What the certificates in `file` say of themselves.
+pub fn certificates(file: &Path) -> Result<Vec<Certificate>, TlsError> {
+    let mut found = Vec::new();
+    for der in pems::<CertificateDer<'static>>(file, "certificate")? {
+        let (_, certificate) =
+            X509Certificate::from_der(&der).map_err(|error| unfit(file, error.to_string()))?;
+        let validity = certificate.validity();
+        found.push(Certificate {
+            file: file.to_owned(),
+            subject: certificate.subject().to_string(),
+            not_before: Timestamp::from_secs(validity.not_before.timestamp()),
+            not_after: Timestamp::from_secs(validity.not_after.timestamp()),
+        });
     }
     Ok(found)
 }
 
 impl Stamp {
     pub fn of(tls: &Tls) -> Self {
+        Self::of_files(tls.files())
+    }
+
+    fn of_files<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
         let stamp = |file: &PathBuf| {
             let data = std::fs::metadata(file).ok()?;
             Some((data.modified().ok()?, data.len()))
         };
-        Self(tls.files().map(stamp).collect())
+        Self(files.map(stamp).collect())
     }
 }
 
@@ -226,8 +250,8 @@ mod tests {
     fn good_files_make_a_configuration_and_tell_how_long_they_last() {
         let (_folder, tls) = files();
         client_config(&tls).unwrap();
-        let found = certificates(&tls).unwrap();
-        assert_eq!(found.len(), 2);
+        let found = certificates(&tls.ca_file).unwrap();
+        assert_eq!(found.len(), 1);
         assert!(found[0].subject.contains("the plant"), "{}", found[0].subject);
         assert_eq!(found[0].not_after.to_rfc3339(), "2031-02-03T00:00:00.000Z");
     }

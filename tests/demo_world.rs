@@ -41,7 +41,7 @@ fn the_configuration_says_where_everything_is() {
     let expected = [RuleKind::Above, RuleKind::Below, RuleKind::Flat, RuleKind::Silent];
     assert_eq!(rules, expected);
     assert_eq!(settings.store.path, Path::new("a \"quoted\" folder/andon.db"));
-    assert_eq!(settings.http.listen.map(|address| address.port()), Some(0));
+    assert_eq!(settings.http.listen.map(|listen| listen.to_string()), Some("127.0.0.1:0".into()));
     assert!(!text(&places).contains("{broker}"));
 }
 

@@ -1,20 +1,17 @@
 //! Asks the running daemon over its HTTP port.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
+use super::way::{Trust, Way};
 use crate::config;
-use crate::settings::HttpSettings;
-
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::settings::{HttpSettings, Listen};
 
 /// Where the daemon is, and how its answer is wanted.
 #[derive(Debug, clap::Args)]
@@ -22,9 +19,12 @@ pub(super) struct Daemon {
     /// The daemon's configuration: its `http.listen` is asked.
     #[arg(long, value_name = "FILE", default_value = "/etc/andon/andon.toml")]
     config: PathBuf,
-    /// The daemon's address, instead of the configuration's: http://127.0.0.1:9187
+    /// The daemon's address, instead of the configuration's: http://127.0.0.1:9187,
+    /// https://box7:9187, unix:/run/andon/http.sock
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// Holds the token of `http.token_file`, to change something over the network.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -33,14 +33,15 @@ pub(super) struct Daemon {
     pub(super) json: bool,
     /// Found once: some commands ask again and again.
     #[arg(skip)]
-    found: OnceLock<String>,
+    found: OnceLock<Box<Way>>,
 }
 
 impl Daemon {
     pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let (base, agent) = (self.base()?, agent());
-        let request = agent.get(format!("{base}{path}")).query_pairs(query.iter().copied());
-        read(request.call().map_err(|error| silent(&base, &error))?)
+        let way = self.way()?;
+        let url = format!("{}{path}", way.base);
+        let request = way.agent.get(url).query_pairs(query.iter().copied());
+        read(request.call().map_err(|error| silent(way, &error))?)
     }
 
     pub(super) fn config(&self) -> &Path {
@@ -49,90 +50,87 @@ impl Daemon {
 
     /// `None` where no daemon runs there.
     pub(super) fn get_if_there(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        let base = self.base()?;
-        match agent().get(format!("{base}{path}")).call() {
+        let way = self.way()?;
+        match way.agent.get(format!("{}{path}", way.base)).call() {
             Ok(answer) => read(answer).map(Some),
             Err(ureq::Error::ConnectionFailed) => Ok(None),
-            Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
-            Err(error) => Err(silent(&base, &error)),
+            Err(ureq::Error::Io(error))
+                if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(silent(way, &error)),
         }
     }
 
     /// `None` where the answer is empty.
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
-        let (base, agent) = (self.base()?, agent());
-        let mut request =
-            agent.post(format!("{base}{path}")).header("Content-Type", "application/json");
+        let way = self.way()?;
+        let url = format!("{}{path}", way.base);
+        let mut request = way.agent.post(url).header("Content-Type", "application/json");
         if let Some(file) = &self.token_file {
             let token = std::fs::read_to_string(file)
                 .with_context(|| format!("the token in {} cannot be read", file.display()))?;
             request = request.header("Authorization", format!("Bearer {}", token.trim()));
         }
-        let answer = request.send(body.to_string()).map_err(|error| silent(&base, &error))?;
+        let answer = request.send(body.to_string()).map_err(|error| silent(way, &error))?;
         if answer.status() == 204 {
             return Ok(None);
         }
         read(answer).map(Some)
     }
 
-    fn base(&self) -> anyhow::Result<String> {
-        if let Some(base) = self.found.get() {
-            return Ok(base.clone());
+    fn way(&self) -> anyhow::Result<&Way> {
+        if let Some(way) = self.found.get() {
+            return Ok(way);
         }
-        let base = self.find()?;
-        Ok(self.found.get_or_init(|| base).clone())
+        let way = Box::new(Way::to(&self.find()?, &self.trust)?);
+        Ok(self.found.get_or_init(|| way))
     }
 
+    /// The address, as `--url` takes it.
     fn find(&self) -> anyhow::Result<String> {
         if let Some(url) = &self.url {
-            if !url.starts_with("http://") {
-                bail!("--url is `{url}`; write http://HOST:PORT");
-            }
-            return Ok(url.trim_end_matches('/').to_owned());
+            return Ok(url.clone());
         }
-        let listen = match config::load(&self.config, config::environment()) {
-            Ok(loaded) => loaded.settings.http.listen,
+        let http = match config::load(&self.config, config::environment()) {
+            Ok(loaded) => loaded.settings.http,
             // The daemon runs on with the last good one: this is when people ask it.
-            Err(diagnostics) => Some(
-                listen_anyway(&self.config)
-                    .ok_or_else(|| anyhow!("{diagnostics}\ngive --url to ask the daemon"))?,
-            ),
+            Err(diagnostics) => http_anyway(&self.config)
+                .ok_or_else(|| anyhow!("{diagnostics}\ngive --url to ask the daemon"))?,
         };
-        let mut listen = listen.context("the configuration has no `http.listen`; give --url")?;
-        if listen.ip().is_unspecified() {
-            listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        match http.listen.context("the configuration has no `http.listen`; give --url")? {
+            Listen::Port(mut address) => {
+                if address.ip().is_unspecified() {
+                    address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+                }
+                let scheme = if http.tls.is_some() { "https" } else { "http" };
+                Ok(format!("{scheme}://{address}"))
+            }
+            socket @ Listen::Socket(_) => Ok(socket.to_string()),
         }
-        Ok(format!("http://{listen}"))
     }
 }
 
-/// The address in a file that is TOML and has errors; the default one where it names none.
-fn listen_anyway(file: &Path) -> Option<SocketAddr> {
-    let written = |file: &PathBuf| {
-        let table: toml::Table = std::fs::read_to_string(file).ok()?.parse().ok()?;
-        Some(table.get("http")?.get("listen")?.as_str()?.to_owned())
-    };
-    let readable = |file: &Path| std::fs::read_to_string(file).ok()?.parse::<toml::Table>().ok();
-    readable(file)?;
-    let listen = match config::files(file).iter().rev().find_map(written) {
-        Some(written) => written.parse().ok(),
-        None => HttpSettings::default().listen,
-    };
+/// The port of a file that is TOML and has errors; the default one where it names none.
+fn http_anyway(file: &Path) -> Option<HttpSettings> {
+    let read = |file: &Path| std::fs::read_to_string(file).ok()?.parse::<toml::Table>().ok();
+    let setting = |file: &PathBuf, name: &str| read(file)?.get("http")?.get(name).cloned();
+    read(file)?;
+    let files = config::files(file);
+    let newest = |name: &str| files.iter().rev().find_map(|file| setting(file, name));
+    let mut http = HttpSettings::default();
+    if let Some(listen) = newest("listen") {
+        http.listen = Some(listen.as_str()?.parse().ok()?);
+    }
+    http.tls = newest("tls").and_then(|tls| tls.try_into().ok());
     eprintln!("{} has errors; `andon check` lists them.", file.display());
-    listen
+    Some(http)
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into()
-}
-
-fn silent(base: &str, error: &ureq::Error) -> anyhow::Error {
-    anyhow!("no daemon answers on {base} ({error}); is it running? `systemctl status andon`")
+fn silent(way: &Way, error: &ureq::Error) -> anyhow::Error {
+    let told = way.explain(error);
+    anyhow!("no daemon answers on {} ({told}); is it running? `systemctl status andon`", way.name)
 }
 
 fn read(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {

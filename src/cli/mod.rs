@@ -24,6 +24,7 @@ mod shell;
 mod tail;
 mod top;
 mod version;
+mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

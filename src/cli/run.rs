@@ -40,8 +40,7 @@ async fn serve(config: &Path, before: Stamp, checked: Checked) -> anyhow::Result
     let (sheets, warnings) = (checked.source.sheets().to_vec(), checked.warnings.clone());
     let mut running = pipeline::start(checked.into_plan()).await?;
     running.overview.config.started_with(&sheets, &warnings);
-    let addresses = running.http.map_or_else(String::new, |http| format!("http://{http}"));
-    tracing::info!(http = addresses, "Andon is running.");
+    tracing::info!(http = running.url.as_deref().unwrap_or_default(), "Andon is running.");
     lifecycle::ready("running");
     let watchdog =
         tokio::spawn(lifecycle::watchdog(Arc::clone(&running.overview.meters), running.token()));

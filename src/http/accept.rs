@@ -16,12 +16,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::message::Peer;
+use super::begun::Begun;
+use super::listen::{Guest, Listener};
+use crate::tls::Acceptor;
 
 /// How much a client may ask of the port.
 #[derive(Clone, Copy, Debug)]
@@ -44,16 +48,16 @@ impl Default for Limits {
 const LAST: Duration = Duration::from_secs(5);
 /// What is the matter when no more files can be opened takes a moment to pass.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How every HTTP/2 connection begins.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Between two looks at a beginning that came in pieces.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How every TLS connection begins.
+const HANDSHAKE: u8 = 0x16;
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Content-Length: 27\r\nConnection: close\r\n\r\nThis port speaks https://.\n";
 /// Requests of one HTTP/2 connection at once.
 const STREAMS: u32 = 64;
 
 /// Gives `router` to every client until `token` is cancelled.
 pub(super) async fn run(
-    listener: TcpListener,
+    listener: Listener,
     limits: Limits,
     router: Router,
     token: CancellationToken,
@@ -63,6 +67,7 @@ pub(super) async fn run(
     let places = Arc::new(Semaphore::new(limits.connections));
     let server = server(limits.header);
     let graceful = GracefulShutdown::new();
+    let listener = Arc::new(listener);
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -73,17 +78,16 @@ pub(super) async fn run(
             Some(next) = next => next,
         };
         match accepted {
-            Ok((stream, address)) => {
-                let (server, watcher) = (server.clone(), graceful.watcher());
-                let router = router.clone().layer(Extension(Peer::Address(address)));
-                let stopping = token.clone();
+            Ok((guest, peer)) => {
+                let door = Door {
+                    server: server.clone(),
+                    watcher: graceful.watcher(),
+                    router: router.clone().layer(Extension(peer)),
+                    within: limits.header,
+                };
+                let (stopping, listener) = (token.clone(), Arc::clone(&listener));
                 tokio::spawn(async move {
-                    tokio::select! {
-                        begun = begins(&stream, limits.header) => if begun {
-                            attend(&server, watcher, stream, router).await;
-                        },
-                        () = stopping.cancelled() => {}
-                    }
+                    door.let_in(guest, listener.tls(), &stopping).await;
                     drop(place);
                 });
             }
@@ -111,35 +115,60 @@ fn server(header: Duration) -> auto::Builder<TokioExecutor> {
     server
 }
 
-/// Whether enough came in time to tell HTTP/1 from HTTP/2. The server waits for that without limit.
-async fn begins(stream: &TcpStream, within: Duration) -> bool {
-    let words = async {
-        let mut first = [0; PREFACE.len()];
-        loop {
-            let length = stream.peek(&mut first).await.unwrap_or(0);
-            let undecided = length < PREFACE.len() && PREFACE.starts_with(&first[..length]);
-            if length == 0 || !undecided {
-                return length > 0;
-            }
-            // More of it cannot be waited for without taking what is there.
-            tokio::time::sleep(GLANCE).await;
-        }
-    };
-    timeout(within, words).await.unwrap_or(false)
+/// What one connection is served with.
+struct Door {
+    server: auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+    router: Router,
+    within: Duration,
 }
 
-async fn attend(
-    server: &auto::Builder<TokioExecutor>,
-    watcher: Watcher,
-    stream: TcpStream,
-    router: Router,
-) {
-    // Small answers leave at once.
-    let _slower_without = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
-    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "A connection over HTTP ended early.");
+impl Door {
+    async fn let_in(self, guest: Guest, tls: Option<&Acceptor>, stopping: &CancellationToken) {
+        match (guest, tls) {
+            (Guest::Socket(stream), _) => self.greet(stream, stopping).await,
+            (Guest::Port(stream), None) => self.greet(stream, stopping).await,
+            (Guest::Port(stream), Some(tls)) => {
+                let shaken = timeout(self.within, handshake(stream, tls));
+                if let Some(Ok(Some(stream))) = stopping.run_until_cancelled(shaken).await {
+                    self.greet(stream, stopping).await;
+                }
+            }
+        }
+    }
+
+    /// The server waits for the first words without limit, so they are waited for here.
+    async fn greet<S>(self, stream: S, stopping: &CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut stream = Begun::new(stream);
+        let begun = timeout(self.within, stream.tells_version());
+        if stopping.run_until_cancelled(begun).await != Some(Ok(true)) {
+            return;
+        }
+        let service = TowerToHyperService::new(self.router);
+        let connection = self.server.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = self.watcher.watch(connection).await {
+            tracing::debug!(error, "A connection over HTTP ended early.");
+        }
+    }
+}
+
+/// `None` where nobody can be spoken to: one who speaks no TLS is told so.
+async fn handshake(stream: TcpStream, tls: &Acceptor) -> Option<TlsStream<Begun<TcpStream>>> {
+    let mut stream = Begun::new(stream);
+    if stream.first().await? != HANDSHAKE {
+        let _told = stream.write_all(SPEAK_TLS).await;
+        let _ended = stream.shutdown().await;
+        return None;
+    }
+    match tls.accept(stream).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            tracing::debug!(%error, "A client and the port did not agree on TLS.");
+            None
+        }
     }
 }
 
@@ -170,7 +199,8 @@ struct TooSlow(Duration);
 mod tests {
     use axum::body::Bytes;
     use axum::routing::post;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -182,6 +212,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let echo = post(|body: Bytes| async { body });
         let router = Router::new().route("/", echo);
+        let listener = Listener::Port { listener, tls: None };
         tokio::spawn(run(listener, limits, router, CancellationToken::new()));
         address
     }

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::audit::Entry;
 use crate::message::{Origin, Peer};
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, Listen};
 
 /// A token that could be guessed is none.
 const SHORTEST_TOKEN: usize = 16;
@@ -37,7 +37,7 @@ impl Guard {
     /// Reads the token's file, if the settings name one.
     pub fn prepare(settings: &HttpSettings) -> Result<Self, TokenError> {
         let token = settings.token_file.as_ref().map(read_token).transpose()?;
-        let loopback = settings.listen.is_none_or(|listen| listen.ip().is_loopback());
+        let loopback = settings.listen.as_ref().is_none_or(Listen::is_local);
         Ok(Self { hosts: settings.hosts.clone(), token, loopback })
     }
 

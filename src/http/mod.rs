@@ -4,10 +4,13 @@
 //! The room knows nothing of the daemon: it serves what the given functions return.
 
 mod accept;
+mod begun;
 mod guard;
+mod listen;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,11 +19,11 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::accept::Limits;
 pub use self::guard::{Caller, Guard, TokenError};
+pub use self::listen::{ListenError, Listener, Socket, bind};
 
 /// No request needs more.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -47,21 +50,9 @@ impl fmt::Debug for Pages {
     }
 }
 
-/// The port is taken or the address is not this machine's.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; set `http.listen` to a free address")]
-pub struct ListenError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
-
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError { address, source })
-}
-
 /// Serves `pages` and `more` until `token` is cancelled.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     guard: Guard,
     pages: Pages,
     more: Router,

@@ -7,6 +7,7 @@ mod alert;
 pub mod change;
 mod drift;
 mod flood;
+mod http;
 mod modbus;
 mod mqtt;
 mod predict;
@@ -17,7 +18,6 @@ mod store;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
 pub use self::drift::DriftSettings;
 pub use self::flood::FloodSettings;
+pub use self::http::{HttpSettings, HttpTls, Listen};
 pub use self::modbus::{
     ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
 };
@@ -117,28 +118,6 @@ impl Default for RuntimeSettings {
             trial,
             require_signature: false,
             trusted_keys: Vec::new(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpSettings {
-    /// Metrics and health; loopback unless said otherwise. Port 0 takes a free one.
-    pub listen: Option<SocketAddr>,
-    /// Names, beside `localhost` and addresses, under which browsers reach the box.
-    pub hosts: Vec<String>,
-    /// Holds the token that whoever changes something must bring. A port that is open to the
-    /// network and has none is read-only.
-    pub token_file: Option<PathBuf>,
-}
-
-impl Default for HttpSettings {
-    fn default() -> Self {
-        Self {
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))),
-            hosts: Vec::new(),
-            token_file: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod hostile;
 mod labels;
 mod plant;
 mod process;
+mod reach;
 mod reload;
 mod replay;
 mod shadow;

@@ -25,7 +25,7 @@ pub(crate) fn andon(command: &str, config: &Path) -> Command {
     andon
 }
 
-async fn ended(child: &mut Child) -> ExitStatus {
+pub(crate) async fn ended(child: &mut Child) -> ExitStatus {
     let exit = async {
         loop {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -37,7 +37,7 @@ async fn ended(child: &mut Child) -> ExitStatus {
     tokio::time::timeout(PATIENCE, exit).await.expect("the process ends")
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").arg(name).arg(child.id().to_string()).status();
     assert!(sent.expect("kill").success());
 }

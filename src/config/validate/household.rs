@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::super::{path, wording};
 use super::{Check, names};
-use crate::settings::{RuntimeSettings, Settings, StoreSettings, TagSettings};
+use crate::settings::{
+    HttpSettings, Listen, RuntimeSettings, Settings, StoreSettings, TagSettings,
+};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 const LEAST_STORE: ByteSize = ByteSize::mib(8);
@@ -24,18 +26,40 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
     if settings.limits.tags == 0 {
         check.error("limits.tags", "no tag at all may be learned", "leave the default, 100000");
     }
-    if let Some(listen) = settings.http.listen
-        && !listen.ip().is_loopback()
-        && settings.http.token_file.is_none()
-    {
+    check_http(check, &settings.http);
+    check_trust(check, &settings.runtime);
+    check_log_level(check, &settings.log.level);
+}
+
+fn check_http(check: &mut Check<'_>, http: &HttpSettings) {
+    let Some(listen) = &http.listen else { return };
+    if let Listen::Socket(file) = listen {
+        if !file.is_absolute() {
+            check.error(
+                "http.listen",
+                format!("{:?} is no path from the root on", file.display().to_string()),
+                "write \"unix:/run/andon/http.sock\"",
+            );
+        }
+        check.idle("http", "tls", "what a unix socket carries does not leave the box");
+    }
+    if listen.is_local() {
+        return;
+    }
+    if http.token_file.is_none() {
         check.warning(
             "http.listen",
             format!("the board and the metrics are open to the network on {listen}, read-only"),
             "use \"127.0.0.1:9187\", or set `http.token_file` so that people can acknowledge alerts",
         );
     }
-    check_trust(check, &settings.runtime);
-    check_log_level(check, &settings.log.level);
+    if http.tls.is_none() {
+        check.warning(
+            "http.listen",
+            format!("what passes over {listen} can be read and changed under way, the token too"),
+            "give it a certificate: tls = { cert_file = \"…\", key_file = \"…\" }; docs/security.md leads through it",
+        );
+    }
 }
 
 fn check_trust(check: &mut Check<'_>, runtime: &RuntimeSettings) {

@@ -144,9 +144,24 @@ pub(super) fn open(text: &[u8], keys: &[PublicKey]) -> Result<(Manifest, usize),
             None => BundleError::Bad,
         });
     };
-    let statement: Statement = serde_json::from_slice(&payload)
+    Ok((stated(&payload)?, key))
+}
+
+fn stated(payload: &[u8]) -> Result<Manifest, BundleError> {
+    let statement: Statement = serde_json::from_slice(payload)
         .map_err(|error| BundleError::Malformed(error.to_string()))?;
-    Ok((manifest(statement)?, key))
+    manifest(statement)
+}
+
+/// Reads `text` as a bundle, and as the statement that one would carry.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_untrusted(text: &[u8]) {
+    open(text, &[]).expect_err("nobody is trusted");
+    if let Ok(manifest) = stated(text) {
+        for (name, digest) in manifest {
+            assert!(is_inside(&name) && digest.len() == 64, "{name}: {digest}");
+        }
+    }
 }
 
 fn manifest(statement: Statement) -> Result<Manifest, BundleError> {

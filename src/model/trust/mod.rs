@@ -13,6 +13,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 pub use self::bundle::BundleError;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::bundle::read_untrusted;
 pub(super) use self::bundle::sha256;
 pub(super) use self::files::Files;
 pub use self::files::FilesError;
