@@ -9,11 +9,13 @@ mod labels;
 mod plant;
 mod process;
 mod reach;
+mod relay;
 mod reload;
 mod replay;
 mod shadow;
 mod snapshots;
 mod swap;
+mod wire;
 
 use std::time::Duration;
 

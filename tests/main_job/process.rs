@@ -1,10 +1,10 @@
 //! The daemon as a process: signals, exit codes, SIGKILL.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use andon::ledger::Ledger;
@@ -12,11 +12,9 @@ use andon::settings::StoreSettings;
 use andon::store::Store;
 use andon::tag::Registry;
 use andon::time::Timestamp;
-use tokio::io::{self, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use super::plant::Plant;
+use super::relay::{Relay, Weather};
 use super::{HOT_RULE, PATIENCE};
 
 pub(crate) fn andon(command: &str, config: &Path) -> Command {
@@ -53,78 +51,67 @@ async fn sigterm_drains_and_exits_with_zero() {
     assert!(status.success(), "exit: {status}");
 }
 
-/// A way to the broker that can fall silent without closing: what the daemon says is swallowed.
-struct Relay {
-    address: SocketAddr,
-    silent: watch::Sender<bool>,
-    swallowed: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Relay {
-    async fn to(broker: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (silent, is_silent) = watch::channel(false);
-        let swallowed = Arc::<Mutex<Vec<u8>>>::default();
-        let keep = Arc::clone(&swallowed);
-        tokio::spawn(async move {
-            while let Ok((daemon, _)) = listener.accept().await {
-                let broker = TcpStream::connect(broker).await.expect("the broker");
-                let (mut from_daemon, mut to_daemon) = daemon.into_split();
-                let (mut from_broker, mut to_broker) = broker.into_split();
-                tokio::spawn(async move { io::copy(&mut from_broker, &mut to_daemon).await });
-                let (is_silent, keep) = (is_silent.clone(), Arc::clone(&keep));
-                tokio::spawn(async move {
-                    let mut bytes = [0; 4096];
-                    while let Ok(count @ 1..) = from_daemon.read(&mut bytes).await {
-                        if *is_silent.borrow() {
-                            keep.lock().expect("unpoisoned").extend(&bytes[..count]);
-                        } else if to_broker.write_all(&bytes[..count]).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, silent, swallowed }
-    }
-
-    async fn swallowed(&self, text: &str) {
-        let there = || {
-            let swallowed = self.swallowed.lock().expect("unpoisoned");
-            swallowed.windows(text.len()).any(|part| part == text.as_bytes())
-        };
-        let seen = async {
-            while !there() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, seen).await.expect("the daemon speaks");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_15_a_broker_that_falls_silent_keeps_no_daemon_from_an_orderly_end() {
     let mut plant = Plant::new(HOT_RULE).await;
-    let relay = Relay::to(plant.broker).await;
+    let relay = Relay::to(plant.broker, 1).await;
     let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
     plant.rewrite(|text| text.replace(&broker, &way));
     let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
     let raised = first_alert(&mut plant).await;
-    relay.silent.send_replace(true);
+    relay.weather.send_replace(Weather::Silent);
     plant.send("press-1", 1000, &[("temperature", 60.0)]).await;
     relay.swallowed("io.andon.alert.cleared.v1").await;
     signal(&daemon, "-TERM");
     let status = ended(&mut daemon).await;
     assert!(status.success(), "exit: {status}");
 
-    relay.silent.send_replace(false);
+    relay.weather.send_replace(Weather::Fair);
     let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
     let cleared = plant.next_event("press-1", "hot").await;
     assert_eq!(cleared["type"], "io.andon.alert.cleared.v1", "the outbox has kept it");
     assert_eq!(cleared["data"]["alert_id"], raised["data"]["alert_id"]);
     signal(&daemon, "-TERM");
     assert!(ended(&mut daemon).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_45_a_second_signal_ends_a_drain_at_once() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let relay = Relay::to(plant.broker, 1).await;
+    let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
+    plant.rewrite(|text| text.replace(&broker, &way));
+    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
+    let raised = first_alert(&mut plant).await;
+    // A drain that would wait a second for the broker's confirmation.
+    relay.weather.send_replace(Weather::Silent);
+    plant.send("press-1", 1000, &[("temperature", 60.0)]).await;
+    relay.swallowed("io.andon.alert.cleared.v1").await;
+    let mut log = BufReader::new(daemon.stderr.take().expect("a pipe"));
+    signal(&daemon, "-TERM");
+    read_until(&mut log, "Stopping");
+    let told = tokio::time::Instant::now();
+    signal(&daemon, "-TERM");
+    let status = ended(&mut daemon).await;
+    assert!(told.elapsed() < Duration::from_millis(700), "{:?}", told.elapsed());
+    assert_eq!(status.code(), Some(1), "what was asked first was not done");
+    read_until(&mut log, "A second signal");
+
+    relay.weather.send_replace(Weather::Fair);
+    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
+    let cleared = plant.next_event("press-1", "hot").await;
+    assert_eq!(cleared["type"], "io.andon.alert.cleared.v1", "nothing is lost by it");
+    assert_eq!(cleared["data"]["alert_id"], raised["data"]["alert_id"]);
+    signal(&daemon, "-TERM");
+    assert!(ended(&mut daemon).await.success());
+}
+
+fn read_until(log: &mut impl BufRead, word: &str) {
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).expect("text"), 0, "the log ends without {word:?}");
+    }
 }
 
 /// The daemon subscribes at some time after its start: readings are sent until it has.
@@ -177,6 +164,14 @@ async fn after_sigkill_under_load_nothing_acknowledged_is_lost_and_no_alert_come
 }
 
 async fn stored_seconds(plant: &Plant) -> BTreeSet<i64> {
+    let times = stored_times(plant).await;
+    let distinct: BTreeSet<i64> = times.iter().copied().collect();
+    assert_eq!(times.len(), distinct.len(), "no sample is stored twice");
+    distinct
+}
+
+/// The seconds of press-1's temperatures on disk.
+pub(crate) async fn stored_times(plant: &Plant) -> Vec<i64> {
     let registry = Arc::new(Registry::new(1000));
     let settings =
         StoreSettings { path: plant.folder.path().join("andon.db"), ..StoreSettings::default() };
@@ -184,11 +179,7 @@ async fn stored_seconds(plant: &Plant) -> BTreeSet<i64> {
     let (store, _writer) = opened.expect("the buffer opens");
     let tag = registry.lookup("press-1", "temperature").expect("a known tag");
     let samples = store.read_tag(tag, Timestamp::MIN, Timestamp::MAX).await.expect("readable");
-    let times: Vec<i64> =
-        samples.iter().map(|sample| sample.time.as_millis() / 1000 - 1_700_000_000).collect();
-    let distinct: BTreeSet<i64> = times.iter().copied().collect();
-    assert_eq!(times.len(), distinct.len(), "no sample is stored twice");
-    distinct
+    samples.iter().map(|sample| sample.time.as_millis() / 1000 - 1_700_000_000).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,282 @@
+"""A bad network and bad neighbours: nothing is lost, nothing comes twice, nothing grows."""
+
+import asyncio
+import csv
+import os
+import random
+import re
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+import rig
+
+CONFIG = """
+[site]
+name = "interop"
+[broker.plant]
+url = "mqtt://127.0.0.1:{port}"
+client_id = "andon-interop"
+max_payload = "64KiB"
+[publish]
+broker = "plant"
+prefix = "site"
+[[mqtt]]
+broker = "plant"
+topic = "plant/{{asset}}/values"
+payload = "json"
+time = "ts"
+values = "values"
+[[rule]]
+name = "hot"
+assets = ["press-*"]
+tag = "temperature"
+when = "above"
+limit = 50.0
+[store]
+path = "{folder}/andon.db"
+commit_interval = "50ms"
+[http]
+listen = "{{http}}"
+"""
+
+
+class Relay:
+    """Between the daemon and its broker: delays, single bytes, stalls, and links that break in mid-packet."""
+
+    def __init__(self, broker, seed):
+        self.broker, self.random, self.foul, self.broken = broker, random.Random(seed), False, 0
+        self.port = None
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self._run(),), daemon=True)
+        self.thread.start()
+        rig.wait_for("the relay listens", lambda: self.port)
+
+    async def _run(self):
+        self.end = asyncio.Event()
+        server = await asyncio.start_server(self._link, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        await self.end.wait()
+        server.close()
+
+    async def _link(self, reader, writer):
+        there, here = await asyncio.open_connection("127.0.0.1", self.broker.port)
+        ways = [asyncio.ensure_future(self._carry(reader, here)), asyncio.ensure_future(self._carry(there, writer))]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+        for end in (writer, here):
+            end.transport.abort()
+
+    async def _carry(self, reader, writer):
+        life = self.random.randrange(2_000, 60_000)
+        try:
+            while data := await reader.read(4096):
+                while data:
+                    part = len(data)
+                    if self.foul:
+                        dice = self.random.random()
+                        if dice < 0.02:
+                            await asyncio.sleep(0.15)
+                        elif dice < 0.2:
+                            part = self.random.randrange(1, len(data) + 1)
+                            await asyncio.sleep(0.002)
+                        part = min(part, life)
+                        life -= part
+                    writer.write(data[:part])
+                    await writer.drain()
+                    data = data[part:]
+                    if self.foul and not life:
+                        self.broken += 1
+                        return
+        except ConnectionError:
+            pass
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.end.set)
+        self.thread.join(10)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_wire_that_breaks_in_mid_packet_loses_nothing_and_stores_nothing_twice(seed, start, broker, tmp_path):
+    relay = start(Relay(broker, seed))
+    events = start(rig.Subscriber(broker, "site/+/alert/+/event"))
+    andon = start(rig.Andon(tmp_path, CONFIG.format(port=relay.port, folder=tmp_path))).start()
+    feed = start(rig.Publisher(broker))
+    relay.foul = True
+    begin = int(time.time() * 1000) - 3_600_000
+    rows, half = 4000, 40
+    for i in range(rows):
+        value = 20 if i // half % 2 == 0 else 90
+        feed.json("plant/press-1/values", {"ts": begin + i * 100, "values": {"temperature": value}})
+        if i % 50 == 0:
+            time.sleep(0.05)  # the load's pace: the wire has to have time to break
+    feed.flush()
+    relay.foul = False
+    raises = rows // half // 2
+
+    def told():
+        return {d["alert_id"] for d in rig.raised(events.bodies("site/+/alert/+/event"))}
+
+    rig.wait_for(f"{raises} alerts", lambda: len(told()) >= raises, 60)
+    rig.wait_for("all is stored", lambda: andon.ledger()["stored"] >= rows, 60)
+    ledger = andon.settled(0)
+    rig.assert_balanced(ledger)
+    andon.stop()
+    out = tmp_path / "out.csv"
+    subprocess.run([os.environ["ANDON_BIN"], "export", "--config", str(andon.config), "--out", str(out)], check=True, cwd=rig.ROOT)
+    with open(out) as file:
+        times = [rig.millis(row["time"]) for row in csv.DictReader(file) if row["asset"] == "press-1"]
+    print(f"\nWire, seed {seed}: {relay.broken} links broken, {len(times)} stored of {rows}, "
+          f"{ledger['rejected']} told apart as repeats, {len(told())} alerts of {raises}")
+    assert relay.broken >= 5
+    assert sorted(times) == [begin + i * 100 for i in range(rows)]
+    assert len(told()) == raises
+
+
+class Flood:
+    """Raw MQTT 5 at QoS 1, as fast as the broker confirms."""
+
+    def __init__(self, broker):
+        self.socket = socket.create_connection(("127.0.0.1", broker.port))
+        self.socket.sendall(b"\x10\x12\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x05flood")
+        assert self.socket.recv(64)[0] == 0x20
+
+    def publish(self, topic, bodies, window=2000):
+        """Each of `bodies`; ends when all are confirmed."""
+        head = struct.pack(">H", len(topic)) + topic
+        out, sent, confirmed, buffer = bytearray(), 0, 0, b""
+        for body in bodies:
+            sent += 1
+            rest = head + struct.pack(">H", sent % 60_000 + 1) + b"\0" + body
+            out += b"\x32" + length(len(rest)) + rest
+            if sent % 500 == 0:
+                self.socket.sendall(out)
+                out.clear()
+                while sent - confirmed > window:
+                    count, buffer = self._acks(buffer)
+                    confirmed += count
+        self.socket.sendall(out)
+        while confirmed < sent:
+            count, buffer = self._acks(buffer)
+            confirmed += count
+
+    def _acks(self, buffer):
+        buffer += self.socket.recv(1 << 16)
+        count, at = 0, 0
+        while at + 2 <= len(buffer) and at + 2 + buffer[at + 1] <= len(buffer):
+            count += buffer[at] == 0x40
+            at += 2 + buffer[at + 1]
+        return count, buffer[at:]
+
+    def close(self):
+        self.socket.close()
+
+
+def length(count):
+    out = b""
+    while True:
+        count, byte = divmod(count, 128)
+        out += bytes([byte | (0x80 if count else 0)])
+        if not count:
+            return out
+
+
+def memory(andon):
+    status = open(f"/proc/{andon.process.pid}/status").read()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def rejected(andon):
+    found = re.findall(r'^andon_samples_rejected_total\{reason="(\w+)"\} (\d+)', andon._get("/metrics"), re.M)
+    return {reason: int(count) for reason, count in found if int(count)}
+
+
+def good_one(andon, feed, before=0):
+    """Seconds from a good reading's publication until it is stored."""
+    begun = time.monotonic()
+    feed.json("plant/press-1/values", {"ts": int(time.time() * 1000), "values": {"temperature": 20}})
+    rig.wait_for("the good reading is stored", lambda: andon.ledger()["stored"] > before, 30)
+    return time.monotonic() - begun
+
+
+def test_fault_05_a_million_unreadable_messages_and_the_next_good_one_is_used(start, broker, tmp_path):
+    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
+    feed = start(rig.Publisher(broker))
+    good_one(andon, feed, 0)
+    usual = memory(andon)
+    flood = start(Flood(broker))
+    count, begun = 1_000_000, time.monotonic()
+    flood.publish(b"plant/press-1/values", (b'{"ts":%d,"values":{"t":' % i for i in range(count)))
+    rig.wait_for("all are looked at", lambda: andon.ledger()["rejected"] >= count, 120)
+    seconds = time.monotonic() - begun
+    wait = good_one(andon, feed, andon.ledger()["stored"])
+    ledger = andon.settled(0)
+    rig.assert_balanced(ledger)
+    disk = sum(f.stat().st_size for f in tmp_path.glob("andon.db*")) / 2**20
+    now = memory(andon)
+    print(f"\nA million bad messages in {seconds:.0f} s, the next good one stored after {wait * 1000:.0f} ms, "
+          f"memory {usual:.0f} to {now:.0f} MiB, {disk:.1f} MiB on disk, {ledger}")
+    assert wait < 2
+    assert now < usual + 30
+    assert disk < 100
+    andon.stop()
+
+
+HOSTILE = {
+    "nesting": b"[" * 60_000,
+    "nested objects": b'{"a":' * 12_000,
+    "one huge array": b"[" + b",".join([b"1"] * 30_000) + b"]",
+    "many keys": b'{"values":{' + b",".join(b'"k%d":1' % i for i in range(5_000)) + b"}}",
+    "one key again and again": b'{"values":{' + b",".join([b'"k":1'] * 10_000) + b"}}",
+    "NaN": b'{"values":{"a":NaN,"b":Infinity,"c":-Infinity}}',
+    "invalid UTF-8": b'{"values":{"\xff\xfe":1}}' + b"\xc0" * 60_000,
+    "a number without end": b'{"values":{"a":' + b"9" * 60_000 + b"}}",
+    "a tiny exponent": b'{"values":{"a":1e-' + b"9" * 50_000 + b"}}",
+    "escapes": b'{"values":{"' + b"\\u0000" * 9_000 + b'":1}}',
+    "nothing": b"",
+}
+
+
+def test_fault_10_hostile_payloads_are_refused_in_bounded_time_and_memory(start, broker, tmp_path):
+    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
+    feed = start(rig.Publisher(broker))
+    good_one(andon, feed, 0)
+    usual = memory(andon)
+    flood = start(Flood(broker))
+    slowest = {}
+    for name, body in HOSTILE.items():
+        begun = time.monotonic()
+        flood.publish(b"plant/bad/values", [body] * 200)
+        good_one(andon, feed, andon.ledger()["stored"])
+        slowest[name] = time.monotonic() - begun
+    now = memory(andon)
+    worst = max(slowest, key=slowest.get)
+    print(f"\n{len(HOSTILE)} kinds of hostile payloads, 200 of each: slowest {worst!r} {slowest[worst]:.2f} s, "
+          f"memory {usual:.0f} to {now:.0f} MiB")
+    assert slowest[worst] < 10
+    assert now < usual + 60
+    rig.assert_balanced(andon.settled(0))
+    andon.stop()
+
+
+def test_fault_09_what_is_far_over_the_limit_never_comes_and_the_link_stays(start, broker, tmp_path):
+    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
+    feed = start(rig.Publisher(broker))
+    good_one(andon, feed, 0)
+    flood = start(Flood(broker))
+    # Over the limit: counted. Over sixteen times the limit: the broker keeps it, as it was told at the connection.
+    flood.publish(b"plant/press-1/values", [b"x" * 100_000])
+    flood.publish(b"plant/press-1/values", [b"x" * 2_000_000] * 3)
+    good_one(andon, feed, andon.ledger()["stored"])
+    ledger = andon.settled(0)
+    assert rejected(andon) == {"too_large": 1}
+    log = andon.log.read_text()
+    assert log.count("connected to the broker") <= 2, log
+    rig.assert_balanced(ledger)
+    print("\nPayloads over the limit: one counted, three kept by the broker, the link kept")
+    andon.stop()
