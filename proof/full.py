@@ -1,10 +1,11 @@
-"""A partition that fills up under load, stays full, and is freed: the daemon goes on alone.
+"""A partition that fills up or turns read-only under load, stays so, and recovers: the daemon goes on alone.
 
-    full.py [--seconds N] [--seed S] --bin FILE --reader FILE
+    full.py [--read-only] [--seconds N] [--seed S] --bin FILE --reader FILE
 
 The partition is a tmpfs of 16 MiB in a mount namespace of its own (`unshare`, no root needed where
 user namespaces are). Another program, so to speak, takes all room on it for N seconds, again and
-again, and gives it back.
+again, and gives it back. A file system that turns read-only is played by shim.c: each write, sync,
+truncation and opening for writing fails with EROFS.
 """
 
 import argparse
@@ -67,6 +68,32 @@ class Partition:
         self.keeper.wait()
 
 
+class ReadOnly:
+    """The same, for a file system that turns read-only."""
+
+    def __init__(self, folder):
+        self.inside = Path(os.path.realpath(folder)) / "disk"
+        self.inside.mkdir()
+        self.flag, self.shim = folder / "readonly", folder / "shim.so"
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", self.shim,
+                        Path(__file__).parent / "shim.c", "-ldl", "-lpthread"], check=True)
+
+    def command(self, *words):
+        return ["env", f"LD_PRELOAD={self.shim}", f"SHIM_DIR={self.inside}", f"SHIM_READONLY={self.flag}", *map(str, words)]
+
+    def used(self):
+        return sum(f.stat().st_blocks * 512 for f in self.inside.glob("andon.db*"))
+
+    def fill(self):
+        self.flag.touch()
+
+    def free(self):
+        self.flag.unlink()
+
+    def end(self):
+        pass
+
+
 class Box:
     def __init__(self, disk):
         self.disk = disk
@@ -80,11 +107,12 @@ def prefix_only(plant, lost, rows):
 
 async def prove(options):
     folder = Path(tempfile.mkdtemp(prefix="andon-full-"))
-    partition = Partition(folder)
+    partition = (ReadOnly if options.read_only else Partition)(folder)
+    disk = partition.inside if options.read_only else folder
     plant, problems, highest = Plant(random.Random(options.seed)), [], 0
     mqtt, modbus = await plant.start()
     config = folder.parent / f"{folder.name}.toml"
-    config.write_text(CONFIG.format(mqtt=mqtt, modbus=modbus, db=folder / "andon.db", retain="1GiB"))
+    config.write_text(CONFIG.format(mqtt=mqtt, modbus=modbus, db=disk / "andon.db", retain="1GiB"))
     log = open(folder.parent / f"{folder.name}.log", "wb")
     daemon = subprocess.Popen(partition.command(options.bin, "run", "--config", config), stdout=log, stderr=log)
     told_while_full, resumed = 0, float("nan")
@@ -133,7 +161,8 @@ async def prove(options):
         first = min((value for _, tag, _, value in rows if tag == "count" and value), default=0)
         plant.polls = [(value, at) for value, at in plant.polls if value >= first]
         lost, double, faults = judge.samples(plant, rows, [time.monotonic()])
-        lost = prefix_only(plant, lost, rows)
+        # Only where there is no room does anything give way.
+        lost = lost if options.read_only else prefix_only(plant, lost, rows)
         alerts_lost, alerts_double, more = judge.alerts(plant)
         problems += [f for f in faults if not f.startswith("the load of")] + more
     except (RuntimeError, asyncio.TimeoutError) as error:
@@ -146,14 +175,14 @@ async def prove(options):
         partition.end()
     passed = not (lost or double or alerts_lost or alerts_double or problems)
     print(f"""
-full, seed {options.seed}: no room for {options.seconds:.0f} s
+{"read-only" if options.read_only else "full"}, seed {options.seed}: {"nothing can be written" if options.read_only else "no room"} for {options.seconds:.0f} s
   samples acknowledged     {len(plant.acked)}
   most on disk             {highest / 2**20:.1f} MiB
-  acknowledged and lost    {len(lost)} besides the oldest, which give way
+  acknowledged and lost    {len(lost)} {"" if options.read_only else "besides the oldest, which give way"}
   stored twice             {len(double)}
   alerts expected          {len(judge.expected(plant))}
   alerts lost, double      {len(alerts_lost)}, {len(alerts_double)}
-  alerts told while full   {told_while_full}
+  alerts told meanwhile    {told_while_full}
   as before after          {resumed:.2f} s
   verdict                  {'PASS' if passed else 'FAIL'}""")
     for problem in problems[:10]:
@@ -169,6 +198,7 @@ full, seed {options.seed}: no room for {options.seconds:.0f} s
 
 def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--read-only", action="store_true")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bin", required=True)

@@ -6,6 +6,7 @@
  * SHIM_FAIL_AT    the operation (open, write, sync, truncate; from 1) that fails; 0 or unset: none.
  * SHIM_FAIL_FOR   how many fail from there on, 1 unless set.
  * SHIM_FAIL_HOW   EIO, ENOSPC, or SHORT (half of a write is done).
+ * SHIM_READONLY   while this file is there the folder is on a read-only file system (EROFS).
  * SHIM_COUNT   a file that holds the number of operations so far.
  *
  * A failed sync forgets what was to be synced, as Linux does: the next one "succeeds" without it.
@@ -39,7 +40,7 @@ struct file {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct file *files;
 static size_t file_count, file_room;
-static const char *dir, *shadow;
+static const char *dir, *shadow, *readonly;
 static size_t dir_len;
 static long fail_at, fail_for = 1, *operations;
 static int fail_errno, fail_short;
@@ -68,6 +69,7 @@ __attribute__((constructor)) static void start(void)
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate");
     dir = getenv("SHIM_DIR");
     shadow = getenv("SHIM_SHADOW");
+    readonly = getenv("SHIM_READONLY");
     dir_len = dir ? strlen(dir) : 0;
     const char *text = getenv("SHIM_FAIL_AT");
     fail_at = text ? atol(text) : 0;
@@ -101,6 +103,10 @@ static const char *watched(const char *path)
 static int fails(void)
 {
     long at = __atomic_add_fetch(operations, 1, __ATOMIC_SEQ_CST);
+    if (readonly && access(readonly, F_OK) == 0) {
+        fail_errno = EROFS;
+        return 1;
+    }
     return fail_at && at >= fail_at && at < fail_at + fail_for;
 }
 
@@ -235,7 +241,7 @@ static int opened(const char *path, int flags, int fd, int existed)
         mode = va_arg(rest, mode_t);                                      \
         va_end(rest);                                                     \
     }                                                                     \
-    if (watched(path) && fails()) {                                       \
+    if (watched(path) && (!readonly || (flags & (O_WRONLY | O_RDWR))) && fails()) { \
         errno = fail_errno;                                               \
         return -1;                                                        \
     }                                                                     \
