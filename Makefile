@@ -53,7 +53,7 @@ interop: runtime build ## Against a real broker and a real Modbus peer (needs mo
 	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
 
 # The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
-PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) \
+PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) $(if $(RETAIN),--retain $(RETAIN)) \
 	--bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) --reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
 
 .PHONY: proof-tools
@@ -73,17 +73,19 @@ faults: proof-tools ## Every write, sync, open and truncate fails in turn, with 
 	@$(call PROOF,faults)
 
 .PHONY: full
-full: proof-tools ## A partition that is full for SECONDS=20, and then no more
-	@python3 proof/full.py --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
-		--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
+full: proof-tools ## A partition that is full for SECONDS=20, then one that is read-only
+	@for how in '' --read-only; do \
+		python3 proof/full.py $$how --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
+			--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer)) || exit 1; \
+	done
 
 .PHONY: simulate
 simulate: ## Our own logic under seeded faults and virtual time (SEEDS=2000, SEED=… for one)
 	@SEEDS=$(or $(SEEDS),2000) $(if $(SEED),SEED=$(SEED)) cargo test --locked --test simulate -- --nocapture
 
 .PHONY: overload
-overload: proof-tools ## Ten times the input for SECONDS=60: memory, ledger, disk, recovery
-	@python3 proof/endure.py overload --seconds $(or $(SECONDS),60) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon))
+overload: proof-tools ## Ten times the input for SECONDS=60 (DISK=100 KiB/s): memory, ledger, disk, recovery
+	@python3 proof/endure.py overload --seconds $(or $(SECONDS),60) $(if $(DISK),--disk $(DISK)) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon))
 
 .PHONY: soak
 soak: proof-tools ## Normal input for MINUTES=5: slope of memory, descriptors, threads, WAL

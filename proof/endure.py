@@ -1,10 +1,11 @@
 """Too much, and for long: ten times the input, and a soak.
 
-    endure.py overload [--seconds N] --bin FILE
+    endure.py overload [--seconds N] [--disk KIB] --bin FILE
     endure.py soak [--minutes N] --bin FILE
 
 One MQTT connection carries half of the load at QoS 1, half at QoS 0. A step over a rule's limit every
-half second must be told throughout. RSS, descriptors and threads are read from /proc. Linux only.
+half second must be told throughout. `--disk` slows the disk down to so many KiB a second, by shim.c, so that the
+daemon cannot carry the input. RSS, descriptors and threads are read from /proc. Linux only.
 """
 
 import argparse
@@ -31,8 +32,10 @@ NORMAL = 1000
 SAMPLES = 10
 TIMES = 10
 ASSETS = 10
-# The disk's cap, small enough to be reached.
-CAP = 32 << 20
+# The disk's cap, small enough to be reached within minutes.
+CAP = 8 << 20
+# Samples that may wait for a slow disk: what it takes within a second or two.
+QUEUE = 100_000
 WARM, STEADY, RECOVERY = 20, 15, 10
 # Bytes in the socket's queue from which on the producer holds back.
 HELD_BACK = 1 << 20
@@ -71,6 +74,7 @@ limit = 50.0
 path = "{db}"
 commit_interval = "200ms"
 retain_bytes = "{cap}B"
+queue_samples = {queue}
 [http]
 listen = "127.0.0.1:{http}"
 [log]
@@ -187,9 +191,10 @@ class Daemon:
             self.http = s.getsockname()[1]
         self.folder = folder
         config = folder / "andon.toml"
-        config.write_text(CONFIG.format(mqtt=mqtt, http=self.http, db=folder / "andon.db", cap=CAP))
+        config.write_text(CONFIG.format(mqtt=mqtt, http=self.http, db=folder / "andon.db", cap=CAP, queue=QUEUE if options.disk else 1_000_000))
         self.log = open(folder / "andon.log", "wb")
-        self.process = subprocess.Popen([options.bin, "run", "--config", config], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([options.bin, "run", "--config", config], stdout=self.log, stderr=self.log,
+                                        env=os.environ | slow_disk(options, folder))
 
     def look(self):
         if self.process.poll() is not None:
@@ -214,6 +219,15 @@ class Daemon:
         for name, labels, value in re.findall(r"^(andon_samples_\w+?)(?:_total)?(\{[^}]*\})? ([\d.e+]+)$", page, re.M):
             found.setdefault(name.removeprefix("andon_samples_"), {})[labels] = float(value)
         return found
+
+
+def slow_disk(options, folder):
+    if not options.disk:
+        return {}
+    shim = folder / "shim.so"
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-o", shim,
+                    Path(__file__).parent / "shim.c", "-ldl", "-lpthread"], check=True)
+    return {"LD_PRELOAD": str(shim), "SHIM_DIR": os.path.realpath(folder), "SHIM_SPEED": str(options.disk * 1024)}
 
 
 async def watch(daemon, seconds, every=0.1):
@@ -354,6 +368,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--bin", required=True)
+    parser.add_argument("--disk", type=int, default=0, help="KiB a second")
     parser.add_argument("--folder", default=None)
     options = parser.parse_args()
     sys.exit(asyncio.run(prove(options)))

@@ -7,6 +7,7 @@
  * SHIM_FAIL_FOR   how many fail from there on, 1 unless set.
  * SHIM_FAIL_HOW   EIO, ENOSPC, or SHORT (half of a write is done).
  * SHIM_READONLY   while this file is there the folder is on a read-only file system (EROFS).
+ * SHIM_SPEED   bytes a second that the disk takes; 0 or unset: as many as it does.
  * SHIM_COUNT   a file that holds the number of operations so far.
  *
  * A failed sync forgets what was to be synced, as Linux does: the next one "succeeds" without it.
@@ -42,7 +43,7 @@ static struct file *files;
 static size_t file_count, file_room;
 static const char *dir, *shadow, *readonly;
 static size_t dir_len;
-static long fail_at, fail_for = 1, *operations;
+static long fail_at, fail_for = 1, speed, *operations;
 static int fail_errno, fail_short;
 
 static int (*real_open)(const char *, int, ...);
@@ -69,6 +70,8 @@ __attribute__((constructor)) static void start(void)
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate");
     dir = getenv("SHIM_DIR");
     shadow = getenv("SHIM_SHADOW");
+    const char *fast = getenv("SHIM_SPEED");
+    speed = fast ? atol(fast) : 0;
     readonly = getenv("SHIM_READONLY");
     dir_len = dir ? strlen(dir) : 0;
     const char *text = getenv("SHIM_FAIL_AT");
@@ -274,6 +277,7 @@ static ssize_t written(int fd, const void *data, size_t len, off_t at, int posit
     done = positioned ? real_pwrite(fd, data, len, at) : real_write(fd, data, len);
     if (done > 0) dirtied(file, at, at + done);
     pthread_mutex_unlock(&lock);
+    if (speed && done > 0) usleep(done * 1000000L / speed);
     return done;
 }
 

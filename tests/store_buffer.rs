@@ -566,3 +566,48 @@ async fn a_backlog_longer_than_memory_is_read_from_the_file() {
     assert_eq!(seen, (51..=1500).collect::<Vec<_>>());
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn fault_37_a_reader_that_stays_holds_up_no_commit_and_costs_no_sample() {
+    let folder = TempDir::new().unwrap();
+    let settings = StoreSettings {
+        retain_bytes: ByteSize::mib(8),
+        commit_samples: 10_000,
+        ..settings(&folder, Duration::from_millis(5))
+    };
+    let bench = Bench::start(&settings).await;
+    let tag = bench.registry.intern("press-1", "vibration").unwrap();
+    let samples = |part: i64| {
+        let times = part * 10_000..(part + 1) * 10_000;
+        let sample = |index: i64| Sample::new(tag, at(index), noise(index.unsigned_abs()));
+        times.map(sample).collect::<Vec<_>>()
+    };
+    bench.record(batch(samples(0))).await;
+    bench.stats("a commit", |stats| stats.commits >= 1).await;
+
+    // Somebody looks at the buffer with a tool of his own, and goes to lunch.
+    let mut reader = other(&settings.path).await;
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    assert_eq!(count(&mut reader, "SELECT sum(count) FROM block").await, 10_000);
+    let settled = Arc::new(AtomicU32::new(0));
+    let mut slow = 0;
+    for part in 1..60i64 {
+        let begun = tokio::time::Instant::now();
+        bench.record(with_receipt(samples(part), &settled)).await;
+        let wanted = u32::try_from(part).unwrap();
+        until("a receipt", async || settled.load(Ordering::SeqCst) == wanted).await;
+        slow += u32::from(begun.elapsed() > Duration::from_millis(400));
+    }
+    assert!(slow <= 2, "{slow} of 59 commits were held up");
+    let limit = settings.retain_bytes.as_u64();
+    bench.stats("the WAL's growth to show", |stats| stats.wal_bytes > limit / 3).await;
+    let kept = bench.store.read_tag(tag, at(0), at(600_000)).await.unwrap();
+    assert_eq!(kept.len(), 600_000, "the WAL's size is no reason to delete samples");
+    assert_eq!(count(&mut reader, "SELECT sum(count) FROM block").await, 10_000, "as it was");
+
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    reader.close().await.unwrap();
+    bench.record(batch(samples(60))).await;
+    bench.stats("the WAL to be given back", |stats| stats.wal_bytes < limit / 4).await;
+    bench.stop().await;
+}

@@ -11,23 +11,31 @@ use super::shared::Shared;
 /// A frame is a page and its header.
 const FRAME_BYTES: u64 = 4096 + 24;
 
-/// What a checkpoint found: (frames in the WAL, frames now in the database).
-type Frames = Result<(i64, i64), sqlx::Error>;
+/// What a checkpoint found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frames {
+    /// It could not do all: somebody reads or writes.
+    pub(super) busy: bool,
+    in_wal: i64,
+    moved: i64,
+}
 
 pub(super) struct Checkpointer {
     location: Location,
     shared: Arc<Shared>,
     connection: Option<SqliteConnection>,
-    running: Option<JoinHandle<(Option<SqliteConnection>, Frames)>>,
+    running: Option<JoinHandle<(Option<SqliteConnection>, Result<Frames, sqlx::Error>)>>,
     /// Roughly what lies in the WAL and not yet in the database.
     pending: u64,
     /// A checkpoint starts when so much is pending.
     start: u64,
+    /// It was said that a reader holds the WAL.
+    held: bool,
 }
 
 impl Checkpointer {
     pub(super) fn new(location: Location, shared: Arc<Shared>, start: u64) -> Self {
-        Self { location, shared, connection: None, running: None, pending: 0, start }
+        Self { location, shared, connection: None, running: None, pending: 0, start, held: false }
     }
 
     pub(super) fn wrote(&mut self, bytes: u64) {
@@ -68,12 +76,42 @@ impl Checkpointer {
         }
     }
 
-    async fn finished(&mut self, task: JoinHandle<(Option<SqliteConnection>, Frames)>) {
+    /// While somebody reads an old state of the buffer, the WAL can only grow.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Cutting the WAL off found a reader in the way.
+    pub(super) fn was_busy(&mut self) {
+        self.say_who_holds(u64::MAX);
+        self.start_soon();
+    }
+
+    /// Says so once when somebody reads an old state of the buffer for so long that the WAL grows.
+    fn say_who_holds(&mut self, left: u64) {
+        let held = left > self.truncate_above();
+        if held && !self.held {
+            tracing::warn!(
+                "Another program has been reading the buffer for long; until it ends, the WAL grows beyond `store.retain_bytes`."
+            );
+        }
+        if !held && self.held {
+            tracing::info!("The buffer's WAL can be given back again.");
+        }
+        self.held = held;
+    }
+
+    async fn finished(
+        &mut self,
+        task: JoinHandle<(Option<SqliteConnection>, Result<Frames, sqlx::Error>)>,
+    ) {
         let Ok((connection, frames)) = task.await else { return };
         self.connection = connection;
         match frames {
-            Ok((log, moved)) => {
-                self.pending += u64::try_from(log - moved).unwrap_or(0) * FRAME_BYTES;
+            Ok(Frames { in_wal, moved, .. }) => {
+                let left = u64::try_from(in_wal - moved).unwrap_or(0) * FRAME_BYTES;
+                self.pending += left;
+                self.say_who_holds(left);
                 self.shared.gauges.update(|stats| stats.checkpoints += 1);
             }
             Err(error) => {
@@ -88,7 +126,7 @@ async fn run(
     connection: Option<SqliteConnection>,
     location: Location,
     shared: Arc<Shared>,
-) -> (Option<SqliteConnection>, Frames) {
+) -> (Option<SqliteConnection>, Result<Frames, sqlx::Error>) {
     let mut connection = match connection {
         Some(connection) => connection,
         None => match location.checkpointer().await {
@@ -102,7 +140,14 @@ async fn run(
 }
 
 /// Runs a checkpoint to its end.
-pub(super) async fn checkpoint(connection: &mut SqliteConnection, pragma: &'static str) -> Frames {
+pub(super) async fn checkpoint(
+    connection: &mut SqliteConnection,
+    pragma: &'static str,
+) -> Result<Frames, sqlx::Error> {
     let row = sqlx::query(pragma).fetch_one(connection).await?;
-    Ok((row.try_get(1)?, row.try_get(2)?))
+    Ok(Frames {
+        busy: row.try_get::<i64, _>(0)? != 0,
+        in_wal: row.try_get(1)?,
+        moved: row.try_get(2)?,
+    })
 }

@@ -96,7 +96,7 @@ impl Retention {
         if trusted { now.saturating_sub(self.age) } else { Timestamp::MIN }
     }
 
-    /// One step; `wal` is the size of the WAL file.
+    /// One step; `wal` is the room that the WAL takes or may take.
     pub(super) async fn step(
         &mut self,
         writer: &mut SqliteConnection,

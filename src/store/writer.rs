@@ -286,13 +286,18 @@ impl StoreWriter {
         };
         loop {
             let (_, wal) = self.location.sizes();
-            if wal > self.checkpointer.truncate_above() {
+            // Nobody's reading may hold up the commits more than once, or cost a sample.
+            let limit = self.checkpointer.truncate_above();
+            if wal > limit && !self.checkpointer.is_held() {
                 match checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await {
+                    Ok(frames) if frames.busy => self.checkpointer.was_busy(),
                     Ok(_) => self.shared.gauges.update(|stats| stats.checkpoints += 1),
                     Err(error) => return self.upkeep_failed(error),
                 }
             }
             let gauges = &self.shared.gauges;
+            // The WAL may grow to this at any time: the database leaves it room.
+            let wal = if self.checkpointer.is_held() { limit } else { wal.max(limit) };
             match self.retention.step(&mut connection, wal, Timestamp::now(), gauges).await {
                 Ok(Step::Done) => break,
                 Ok(Step::Deleted) => self.checkpointer.wrote(COMMIT_OVERHEAD),
