@@ -611,3 +611,20 @@ async fn fault_37_a_reader_that_stays_holds_up_no_commit_and_costs_no_sample() {
     bench.stats("the WAL to be given back", |stats| stats.wal_bytes < limit / 4).await;
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_too_old_goes_right_after_a_start() {
+    let folder = TempDir::new().unwrap();
+    let keeps = settings(&folder, Duration::from_millis(5));
+    let bench = Bench::start(&keeps).await;
+    let tag = bench.registry.intern("press-1", "pressure").unwrap();
+    bench.record(batch(vec![Sample::new(tag, at(1), 1.0)])).await;
+    bench.stats("a commit", |stats| stats.blocks == 1).await;
+    bench.stop().await;
+
+    let begun = tokio::time::Instant::now();
+    let bench = Bench::start(&StoreSettings { retain_age: 24 * LONG, ..keeps }).await;
+    bench.stats("nothing to be kept", |stats| stats.blocks == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "a box that restarts often must not fill up");
+    bench.stop().await;
+}

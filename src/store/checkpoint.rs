@@ -20,11 +20,14 @@ pub(super) struct Frames {
     moved: i64,
 }
 
+/// The connection, where it can be used again, and what it has found.
+type Checked = (Option<SqliteConnection>, Result<Frames, sqlx::Error>);
+
 pub(super) struct Checkpointer {
     location: Location,
     shared: Arc<Shared>,
     connection: Option<SqliteConnection>,
-    running: Option<JoinHandle<(Option<SqliteConnection>, Result<Frames, sqlx::Error>)>>,
+    running: Option<JoinHandle<Checked>>,
     /// Roughly what lies in the WAL and not yet in the database.
     pending: u64,
     /// A checkpoint starts when so much is pending.
@@ -101,10 +104,7 @@ impl Checkpointer {
         self.held = held;
     }
 
-    async fn finished(
-        &mut self,
-        task: JoinHandle<(Option<SqliteConnection>, Result<Frames, sqlx::Error>)>,
-    ) {
+    async fn finished(&mut self, task: JoinHandle<Checked>) {
         let Ok((connection, frames)) = task.await else { return };
         self.connection = connection;
         match frames {
@@ -126,7 +126,7 @@ async fn run(
     connection: Option<SqliteConnection>,
     location: Location,
     shared: Arc<Shared>,
-) -> (Option<SqliteConnection>, Result<Frames, sqlx::Error>) {
+) -> Checked {
     let mut connection = match connection {
         Some(connection) => connection,
         None => match location.checkpointer().await {

@@ -104,7 +104,8 @@ impl StoreWriter {
             written_tags: start.written_tags,
             checkpointer,
             retention: start.retention,
-            upkeep_at: Instant::now() + UPKEEP_INTERVAL,
+            // At once: a box that never lives long must not fill up either.
+            upkeep_at: Instant::now(),
             upkeep_bytes: start.retention.bytes / 64,
             retry_at: None,
             retry_delay: FIRST_RETRY,
