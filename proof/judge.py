@@ -48,8 +48,11 @@ def alerts(plant):
     return lost, double, faults
 
 
-def samples(plant, rows, kills):
-    """(lost, double, other faults); rows are (asset, tag, milliseconds, value)."""
+def samples(plant, rows, kills, since=0):
+    """(lost, double, other faults); rows are (asset, tag, milliseconds, value).
+
+    What was sent before `since`, in milliseconds, may have been deleted for its age.
+    """
     stored, readings, late, faults = Counter(), [], [], []
     for asset, tag, ms, value in rows:
         if tag == "n":
@@ -62,10 +65,11 @@ def samples(plant, rows, kills):
             late.append(ms / 1000 - time.time() + time.monotonic())
         elif tag == "count":
             readings.append(int(value))
-    lost = sorted(plant.acked - stored.keys())
+    acked = {key for key in plant.acked if plant.sent[key] > since}
+    lost = sorted(acked - stored.keys())
     double = sorted(key for key, count in stored.items() if count > 1)
     loads = Counter((asset, ms) for asset, tag, ms, value in rows if tag == "load" and value in (0, 100))
-    times = {(asset, plant.sent[asset, n]) for asset, n in plant.acked}
+    times = {(asset, plant.sent[asset, n]) for asset, n in acked}
     faults += [f"the load of {key} is missing" for key in sorted(times - loads.keys())[:5]]
     if readings != sorted(set(readings)):
         faults.append("Modbus readings are out of order or stored twice")

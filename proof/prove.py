@@ -296,11 +296,11 @@ async def prove(options):
             bar(done, options.cycles, plant, max(reopenings, default=0))
         await settle(box, plant, kills, problems)
         rows = stored(options, box)
-        lost, double, wrong = judge.samples(plant, rows, kills)
-        if options.age != FOR_EVER:
-            # Deleting goes on all the time: what is older than the oldest kept has gone its way.
-            oldest = min((ms for _, tag, ms, _ in rows if tag == "n"), default=0)
-            lost = [key for key in lost if plant.sent[key] > oldest + 1000]
+        # Deleting goes on all the time: what is older than the oldest kept has gone its way.
+        ages = options.age != FOR_EVER
+        since = min((ms for _, tag, ms, _ in rows if tag == "n"), default=0) + 1000 if ages else 0
+        lost, double, wrong = judge.samples(plant, rows, kills, since)
+        if ages:
             wrong = [fault for fault in wrong if "Modbus" not in fault]
             print(f"kept: {len(rows)} samples", file=sys.stderr)
         alerts_lost, alerts_double, more = judge.alerts(plant)
