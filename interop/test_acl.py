@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+import time
 
 import paho.mqtt.client as mqtt
 import pytest
 
 import rig
+from flood import Flood
 
 PREFIX = "acme/plant7/line1"
 COMMAND = f"{PREFIX}/press-1/alert/hot/command"
@@ -144,3 +146,54 @@ def test_the_box_may_publish_nowhere_else(plant):
     for topic in ("plant/line1/press-1/heat", "acme/plant7/line2/status", "acme/plant7/line10/x", "$SYS/x"):
         assert publish(box, topic, "1") == "135", topic
     assert publish(box, f"{PREFIX}/test", "1") in ("0", "16")
+
+
+def told_within(plant, machine):
+    """Seconds from a reading over the limit to its alert, on a machine that was well."""
+    broker, _andon, subscriber = plant
+    machines = broker.as_user("machines-line1").client()
+    begun = time.monotonic()
+    publish(machines, f"plant/line1/{machine}/heat", "99")
+    rig.wait_for("its alert", lambda: subscriber.bodies(f"{PREFIX}/{machine}/alert/hot/event"))
+    machines.disconnect()
+    machines.loop_stop()
+    return time.monotonic() - begun
+
+
+def test_hostile_storm_of_a_client_without_the_right_does_not_reach_the_box(plant):
+    broker, andon, _subscriber = plant
+    before = andon.ledger()
+    thrown_out = 0
+    for topic in (b"plant/line1/press-1/heat", COMMAND.encode(), f"{PREFIX}/status".encode()):
+        for _ in range(40):
+            storm = Flood(broker, "stranger")
+            try:
+                storm.publish(topic, [b"1"] * 500)
+            except ConnectionError:
+                # It may also throw out who goes on asking.
+                thrown_out += 1
+            storm.close()
+    print(f"\nA storm without the right: 60,000 messages, thrown out {thrown_out} of 120 times")
+    assert andon.ledger() == before
+    assert told_within(plant, "press-2") < 2
+    assert alerts(andon) == ["active", "active"]
+    andon.stop()
+
+
+def test_hostile_storm_of_commands_by_one_who_has_the_right_is_bounded_and_holds_up_no_alert(plant, start):
+    broker, andon, _subscriber = plant
+    usual = memory_mib(andon)
+    storm = start(Flood(broker, "desk"))
+    body = b'{"action":"acknowledge","by":"' + b"x" * 500 + b'","alert_id":"no such alert"}'
+    storm.publish(COMMAND.encode(), [body] * 20_000)
+    assert told_within(plant, "press-2") < 5
+    assert alerts(andon).count("active") == 2, "none of them named a standing alert"
+    now = memory_mib(andon)
+    print(f"\nA storm of 20,000 commands: memory {usual:.0f} to {now:.0f} MiB")
+    assert now < usual + 30
+    andon.stop()
+
+
+def memory_mib(andon):
+    with open(f"/proc/{andon.process.pid}/statm") as statm:
+        return int(statm.read().split()[1]) * 4096 / 2**20

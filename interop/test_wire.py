@@ -5,8 +5,6 @@ import csv
 import os
 import random
 import re
-import socket
-import struct
 import subprocess
 import threading
 import time
@@ -14,6 +12,7 @@ import time
 import pytest
 
 import rig
+from flood import Flood
 
 CONFIG = """
 [site]
@@ -136,54 +135,6 @@ def test_a_wire_that_breaks_in_mid_packet_loses_nothing_and_stores_nothing_twice
     assert relay.broken >= 5
     assert sorted(times) == [begin + i * 100 for i in range(rows)]
     assert len(told()) == raises
-
-
-class Flood:
-    """Raw MQTT 5 at QoS 1, as fast as the broker confirms."""
-
-    def __init__(self, broker):
-        self.socket = socket.create_connection(("127.0.0.1", broker.port))
-        self.socket.sendall(b"\x10\x12\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x05flood")
-        assert self.socket.recv(64)[0] == 0x20
-
-    def publish(self, topic, bodies, window=2000):
-        """Each of `bodies`; ends when all are confirmed."""
-        head = struct.pack(">H", len(topic)) + topic
-        out, sent, confirmed, buffer = bytearray(), 0, 0, b""
-        for body in bodies:
-            sent += 1
-            rest = head + struct.pack(">H", sent % 60_000 + 1) + b"\0" + body
-            out += b"\x32" + length(len(rest)) + rest
-            if sent % 500 == 0:
-                self.socket.sendall(out)
-                out.clear()
-                while sent - confirmed > window:
-                    count, buffer = self._acks(buffer)
-                    confirmed += count
-        self.socket.sendall(out)
-        while confirmed < sent:
-            count, buffer = self._acks(buffer)
-            confirmed += count
-
-    def _acks(self, buffer):
-        buffer += self.socket.recv(1 << 16)
-        count, at = 0, 0
-        while at + 2 <= len(buffer) and at + 2 + buffer[at + 1] <= len(buffer):
-            count += buffer[at] == 0x40
-            at += 2 + buffer[at + 1]
-        return count, buffer[at:]
-
-    def close(self):
-        self.socket.close()
-
-
-def length(count):
-    out = b""
-    while True:
-        count, byte = divmod(count, 128)
-        out += bytes([byte | (0x80 if count else 0)])
-        if not count:
-            return out
 
 
 def memory(andon):
