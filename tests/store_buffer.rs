@@ -618,7 +618,9 @@ async fn what_is_too_old_goes_right_after_a_start() {
     let keeps = settings(&folder, Duration::from_millis(5));
     let bench = Bench::start(&keeps).await;
     let tag = bench.registry.intern("press-1", "pressure").unwrap();
-    bench.record(batch(vec![Sample::new(tag, at(1), 1.0)])).await;
+    let now = Timestamp::now();
+    let old = Sample::new(tag, now.saturating_sub(48 * LONG), 1.0);
+    bench.record(Batch { received: now, ..batch(vec![old]) }).await;
     bench.stats("a commit", |stats| stats.blocks == 1).await;
     bench.stop().await;
 

@@ -1,7 +1,9 @@
 //! Data that no longer look like those of the training raise an alert of their own, and its end.
 
 use std::path::Path;
+use std::time::Duration;
 
+use super::PATIENCE;
 use super::board::json;
 use super::plant::{Daemon, Plant};
 
@@ -61,8 +63,18 @@ async fn drift_raises_an_alert_that_names_the_tag_and_ends_by_itself() {
     assert_eq!(torque["state"], "drifted");
     assert!(torque["psi"].as_f64().is_some_and(|psi| psi > 1.0), "{torque}");
     assert_eq!(features.iter().filter(|f| f["state"] == "drifted").count(), 1);
-    let page = daemon.get("/models?lang=de").await;
-    assert!(page.contains("abgewichen") && page.contains("<rect"), "{page}");
+    // The scores are drawn when the model has answered; drift is seen before it is asked.
+    let drawn = async {
+        loop {
+            let page = daemon.get("/models?lang=de").await;
+            if page.contains("<rect") {
+                return page;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let page = tokio::time::timeout(PATIENCE, drawn).await.expect("the scores are drawn");
+    assert!(page.contains("abgewichen"), "{page}");
     let metrics = daemon.get("/metrics").await;
     let series = r#"andon_model_feature_outside{prediction="failure",feature="torque"}"#;
     assert!(metrics.contains(series), "{metrics}");
