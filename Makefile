@@ -53,7 +53,7 @@ interop: runtime build ## Against a real broker and a real Modbus peer (needs mo
 	@ANDON_BIN=$(abspath $(TARGET)/release/andon) interop/run.sh
 
 # The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
-PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) $(if $(AGE),--age $(AGE)) \
+PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) $(if $(RETAIN),--retain $(RETAIN)) \
 	--bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) --reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
 
 .PHONY: proof-tools

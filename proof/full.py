@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import judge  # noqa: E402
 from plant import Plant  # noqa: E402
-from prove import CONFIG, FOR_EVER, stored, until  # noqa: E402
+from prove import CONFIG, stored, until  # noqa: E402
 
 PARTITION = 16 << 20
 # So long before the room is taken.
@@ -112,7 +112,7 @@ async def prove(options):
     plant, problems, highest = Plant(random.Random(options.seed)), [], 0
     mqtt, modbus = await plant.start()
     config = folder.parent / f"{folder.name}.toml"
-    config.write_text(CONFIG.format(mqtt=mqtt, modbus=modbus, db=disk / "andon.db", retain="1GiB", age=FOR_EVER))
+    config.write_text(CONFIG.format(mqtt=mqtt, modbus=modbus, db=disk / "andon.db", retain="1GiB"))
     log = open(folder.parent / f"{folder.name}.log", "wb")
     daemon = subprocess.Popen(partition.command(options.bin, "run", "--config", config), stdout=log, stderr=log)
     told_while_full, resumed = 0, float("nan")

@@ -1,6 +1,6 @@
 """The proof: kill the daemon at random moments under load, and let the judge count.
 
-    prove.py crash|powercut|faults [--cycles N] [--seed S] [--age 70s] --bin FILE --reader FILE [--keep FOLDER]
+    prove.py crash|powercut|faults [--cycles N] [--seed S] [--retain 8MiB] --bin FILE --reader FILE [--keep FOLDER]
 
 `crash` is SIGKILL. `powercut` is SIGKILL with the disk put back to what was synced, plus, in every
 other cycle, any part of what was not (torn writes). `faults` lets each write, sync, open and truncate
@@ -27,7 +27,7 @@ from plant import Plant  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 SECTOR = 512
-FOR_EVER = "3650days"
+RETAIN = "2GiB"
 
 CONFIG = """
 [site]
@@ -67,7 +67,6 @@ per_second = 1000000
 path = "{db}"
 commit_interval = "20ms"
 retain_bytes = "{retain}"
-retain_age = "{age}"
 [http]
 listen = "127.0.0.1:0"
 [log]
@@ -93,7 +92,7 @@ class Box:
     def configure(self, mqtt, modbus):
         self.config = self.folder / "andon.toml"
         self.config.write_text(CONFIG.format(
-            mqtt=mqtt, modbus=modbus, db=self.disk / "andon.db", retain=self.options.retain, age=self.options.age))
+            mqtt=mqtt, modbus=modbus, db=self.disk / "andon.db", retain=self.options.retain))
 
     def start(self, **fault):
         env = dict(os.environ)
@@ -296,11 +295,11 @@ async def prove(options):
             bar(done, options.cycles, plant, max(reopenings, default=0))
         await settle(box, plant, kills, problems)
         rows = stored(options, box)
-        # Deleting goes on all the time: what is older than the oldest kept has gone its way.
-        ages = options.age != FOR_EVER
-        since = min((ms for _, tag, ms, _ in rows if tag == "n"), default=0) + 1000 if ages else 0
+        # Deleting goes on all the time: what is older than the oldest kept has given way.
+        gives_way = options.retain != RETAIN
+        since = min((ms for _, tag, ms, _ in rows if tag == "n"), default=0) + 1000 if gives_way else 0
         lost, double, wrong = judge.samples(plant, rows, kills, since)
-        if ages:
+        if gives_way:
             wrong = [fault for fault in wrong if "Modbus" not in fault]
             print(f"kept: {len(rows)} samples", file=sys.stderr)
         alerts_lost, alerts_double, more = judge.alerts(plant)
@@ -349,8 +348,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--reader", required=True)
-    parser.add_argument("--retain", default="2GiB")
-    parser.add_argument("--age", default=FOR_EVER, help="retain_age: what is older is deleted meanwhile")
+    parser.add_argument("--retain", default=RETAIN, help="what is older than what fits is deleted meanwhile")
     parser.add_argument("--folder", default=None, help="where to work; a tmpfs is fine")
     options = parser.parse_args()
     if options.seed is None:

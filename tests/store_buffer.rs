@@ -613,20 +613,28 @@ async fn fault_37_a_reader_that_stays_holds_up_no_commit_and_costs_no_sample() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_right_after_a_start() {
+async fn a_buffer_that_is_too_large_shrinks_right_after_a_start() {
     let folder = TempDir::new().unwrap();
-    let keeps = settings(&folder, Duration::from_millis(5));
+    let keeps =
+        StoreSettings { commit_samples: 10_000, ..settings(&folder, Duration::from_millis(5)) };
     let bench = Bench::start(&keeps).await;
-    let tag = bench.registry.intern("press-1", "pressure").unwrap();
-    let now = Timestamp::now();
-    let old = Sample::new(tag, now.saturating_sub(48 * LONG), 1.0);
-    bench.record(Batch { received: now, ..batch(vec![old]) }).await;
-    bench.stats("a commit", |stats| stats.blocks == 1).await;
+    let tag = bench.registry.intern("press-1", "vibration").unwrap();
+    for part in 0..40i64 {
+        let sample = |index: i64| Sample::new(tag, at(index), noise(index.unsigned_abs()));
+        bench.record(batch((part * 10_000..(part + 1) * 10_000).map(sample).collect())).await;
+    }
+    bench.stats("the commits", |stats| stats.db_bytes + stats.wal_bytes > 2 << 20).await;
     bench.stop().await;
 
     let begun = tokio::time::Instant::now();
-    let bench = Bench::start(&StoreSettings { retain_age: 24 * LONG, ..keeps }).await;
-    bench.stats("nothing to be kept", |stats| stats.blocks == 0).await;
+    let limit = ByteSize::mib(1);
+    let bench = Bench::start(&StoreSettings { retain_bytes: limit, ..keeps }).await;
+    bench
+        .stats("the limit to be kept", |stats| {
+            let bytes = stats.db_bytes + stats.wal_bytes;
+            bytes > 0 && bytes <= limit.as_u64()
+        })
+        .await;
     assert!(begun.elapsed() < Duration::from_secs(5), "a box that restarts often must not fill up");
     bench.stop().await;
 }

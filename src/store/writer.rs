@@ -90,6 +90,8 @@ impl StoreWriter {
     pub(super) fn new(start: Start) -> Self {
         let Start { shared, registry, location, connection, next_block, next_event, .. } = start;
         let checkpoint_bytes = (start.retention.bytes / 16).clamp(1 << 16, CHECKPOINT_BYTES);
+        let (file, wal) = location.sizes();
+        let full = file + wal > start.retention.bytes / 2;
         let checkpointer =
             Checkpointer::new(location.clone(), Arc::clone(&shared), checkpoint_bytes);
         Self {
@@ -104,8 +106,8 @@ impl StoreWriter {
             written_tags: start.written_tags,
             checkpointer,
             retention: start.retention,
-            // At once: a box that never lives long must not fill up either.
-            upkeep_at: Instant::now(),
+            // A box that never lives long must not fill up either.
+            upkeep_at: if full { Instant::now() } else { Instant::now() + UPKEEP_INTERVAL },
             upkeep_bytes: start.retention.bytes / 64,
             retry_at: None,
             retry_delay: FIRST_RETRY,
