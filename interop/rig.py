@@ -197,6 +197,11 @@ class Andon:
         except (urllib.error.URLError, OSError):
             return None
 
+    def memory(self):
+        """Resident, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
     def ledger(self):
         """From /metrics, with the reasons summed up."""
         page = self._get("/metrics")

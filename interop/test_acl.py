@@ -182,18 +182,13 @@ def test_hostile_storm_of_a_client_without_the_right_does_not_reach_the_box(plan
 
 def test_hostile_storm_of_commands_by_one_who_has_the_right_is_bounded_and_holds_up_no_alert(plant, start):
     broker, andon, _subscriber = plant
-    usual = memory_mib(andon)
+    usual = andon.memory()
     storm = start(Flood(broker, "desk"))
     body = b'{"action":"acknowledge","by":"' + b"x" * 500 + b'","alert_id":"no such alert"}'
     storm.publish(COMMAND.encode(), [body] * 20_000)
     assert told_within(plant, "press-2") < 5
     assert alerts(andon).count("active") == 2, "none of them named a standing alert"
-    now = memory_mib(andon)
+    now = andon.memory()
     print(f"\nA storm of 20,000 commands: memory {usual:.0f} to {now:.0f} MiB")
     assert now < usual + 30
     andon.stop()
-
-
-def memory_mib(andon):
-    with open(f"/proc/{andon.process.pid}/statm") as statm:
-        return int(statm.read().split()[1]) * 4096 / 2**20

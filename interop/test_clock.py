@@ -114,3 +114,37 @@ def test_a_stepped_clock_costs_no_sample_and_tells_no_silence_too_early_or_too_l
     assert ledger["shed"] == 0
     andon.stop()
     assert stored(andon, tmp_path / "all.csv") == [float(n) for n in range(mill.sent)], "each reading once"
+
+
+FLOOD = """
+[[rule]]
+name = "hot"
+assets = ["press-*"]
+tag = "load"
+when = "above"
+limit = 50.0
+[flood]
+burst = 5
+per_second = 20
+"""
+
+
+def test_a_flood_is_summed_up_before_and_after_a_step_back(start, broker, tmp_path):
+    clock = Clock(tmp_path)
+    topic = "acme/andon/alert/alert-flood/event"
+    events = start(rig.Subscriber(broker, topic))
+    config = CONFIG.format(port=broker.port, silence=SILENCE, db=tmp_path / "andon.db") + FLOOD
+    andon = start(rig.Andon(tmp_path, config, **clock.env)).start()
+    feed = rig.Publisher(broker)
+    told = lambda: [state for _, state in dict.fromkeys((e["id"], e["data"]["state"]) for e in events.bodies(topic))]
+
+    def flood(load):
+        for press in range(60):
+            feed.json(f"plant/press-{press}/telemetry", {"ts": int(time.time() * 1000), "values": {"load": load}})
+
+    flood(90)
+    rig.wait_for("the flood and its end", lambda: told() == ["active", "cleared"])
+    clock.step(-HOUR)
+    flood(10)
+    rig.wait_for("the next one", lambda: told() == ["active", "cleared", "active", "cleared"])
+    andon.stop()

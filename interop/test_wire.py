@@ -137,9 +137,13 @@ def test_a_wire_that_breaks_in_mid_packet_loses_nothing_and_stores_nothing_twice
     assert len(told()) == raises
 
 
-def memory(andon):
-    status = open(f"/proc/{andon.process.pid}/status").read()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+@pytest.fixture
+def plant(start, broker, tmp_path):
+    """The daemon, and a machine of which it has stored a reading."""
+    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
+    feed = start(rig.Publisher(broker))
+    good_one(andon, feed)
+    return andon, feed
 
 
 def rejected(andon):
@@ -155,11 +159,9 @@ def good_one(andon, feed, before=0):
     return time.monotonic() - begun
 
 
-def test_fault_05_a_million_unreadable_messages_and_the_next_good_one_is_used(start, broker, tmp_path):
-    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
-    feed = start(rig.Publisher(broker))
-    good_one(andon, feed, 0)
-    usual = memory(andon)
+def test_fault_05_a_million_unreadable_messages_and_the_next_good_one_is_used(plant, start, broker, tmp_path):
+    andon, feed = plant
+    usual = andon.memory()
     flood = start(Flood(broker))
     count, begun = 1_000_000, time.monotonic()
     flood.publish(b"plant/press-1/values", (b'{"ts":%d,"values":{"t":' % i for i in range(count)))
@@ -169,7 +171,7 @@ def test_fault_05_a_million_unreadable_messages_and_the_next_good_one_is_used(st
     ledger = andon.settled(0)
     rig.assert_balanced(ledger)
     disk = sum(f.stat().st_size for f in tmp_path.glob("andon.db*")) / 2**20
-    now = memory(andon)
+    now = andon.memory()
     print(f"\nA million bad messages in {seconds:.0f} s, the next good one stored after {wait * 1000:.0f} ms, "
           f"memory {usual:.0f} to {now:.0f} MiB, {disk:.1f} MiB on disk, {ledger}")
     assert wait < 2
@@ -193,11 +195,9 @@ HOSTILE = {
 }
 
 
-def test_fault_10_hostile_payloads_are_refused_in_bounded_time_and_memory(start, broker, tmp_path):
-    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
-    feed = start(rig.Publisher(broker))
-    good_one(andon, feed, 0)
-    usual = memory(andon)
+def test_fault_10_hostile_payloads_are_refused_in_bounded_time_and_memory(plant, start, broker):
+    andon, feed = plant
+    usual = andon.memory()
     flood = start(Flood(broker))
     slowest = {}
     for name, body in HOSTILE.items():
@@ -205,7 +205,7 @@ def test_fault_10_hostile_payloads_are_refused_in_bounded_time_and_memory(start,
         flood.publish(b"plant/bad/values", [body] * 200)
         good_one(andon, feed, andon.ledger()["stored"])
         slowest[name] = time.monotonic() - begun
-    now = memory(andon)
+    now = andon.memory()
     worst = max(slowest, key=slowest.get)
     print(f"\n{len(HOSTILE)} kinds of hostile payloads, 200 of each: slowest {worst!r} {slowest[worst]:.2f} s, "
           f"memory {usual:.0f} to {now:.0f} MiB")
@@ -215,10 +215,8 @@ def test_fault_10_hostile_payloads_are_refused_in_bounded_time_and_memory(start,
     andon.stop()
 
 
-def test_fault_09_what_is_far_over_the_limit_never_comes_and_the_link_stays(start, broker, tmp_path):
-    andon = start(rig.Andon(tmp_path, CONFIG.format(port=broker.port, folder=tmp_path))).start()
-    feed = start(rig.Publisher(broker))
-    good_one(andon, feed, 0)
+def test_fault_09_what_is_far_over_the_limit_never_comes_and_the_link_stays(plant, start, broker):
+    andon, feed = plant
     flood = start(Flood(broker))
     # Over the limit: counted. Over sixteen times the limit: the broker keeps it, as it was told at the connection.
     flood.publish(b"plant/press-1/values", [b"x" * 100_000])

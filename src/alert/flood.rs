@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use super::record::{AlertState, Cause, Transition};
+use super::record::{AlertRecord, AlertState, Cause, Transition};
 use crate::settings::FloodSettings;
+use crate::time::Timestamp;
 
 type Key = (String, String);
 
@@ -34,6 +35,16 @@ struct Flood {
     reported: bool,
 }
 
+impl Flood {
+    fn report(&self, over: bool, lasted: Duration) -> FloodReport {
+        let count = |(asset, count): (&String, &u64)| (asset.clone(), *count);
+        let mut worst: Vec<(String, u64)> = self.by_asset.iter().map(count).collect();
+        worst.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        worst.truncate(WORST);
+        FloodReport { over, lasted, held: self.held, merged: self.merged, worst }
+    }
+}
+
 /// What there is to say of a flood: once soon after its beginning, once at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FloodReport {
@@ -47,7 +58,7 @@ pub struct FloodReport {
     pub worst: Vec<(String, u64)>,
 }
 
-/// `231 changes of alerts within 1s, 17 of them told with newer ones; most on press-3 (40), press-7 (12)`
+/// `4 changes of alerts in 1s had to wait, 2 of them are told with newer ones; most on press-2 (3), press-3 (1)`
 impl fmt::Display for FloodReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = (self.lasted + Duration::from_millis(500)).as_secs();
@@ -85,6 +96,10 @@ impl FloodGate {
             order: VecDeque::new(),
             flood: None,
         }
+    }
+
+    pub fn settings(&self) -> &FloodSettings {
+        &self.settings
     }
 
     /// How many alerts have news that nobody was told of yet.
@@ -141,19 +156,17 @@ impl FloodGate {
         let flood = self.flood.as_mut()?;
         let lasted = now.saturating_sub(flood.since);
         let over = self.held.is_empty();
-        let mut worst: Vec<(String, u64)> =
-            flood.by_asset.iter().map(|(asset, count)| (asset.clone(), *count)).collect();
-        worst.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        worst.truncate(WORST);
-        let report = FloodReport { over, lasted, held: flood.held, merged: flood.merged, worst };
-        let known = flood.reported;
-        flood.reported |= lasted >= FIRST_LOOK;
-        if over {
-            // One that ends before its first look is not worth an alert.
-            self.flood = None;
-            return known.then_some(report);
+        let first = !flood.reported && lasted >= FIRST_LOOK;
+        if !over && !first {
+            return None;
         }
-        (!known && lasted >= FIRST_LOOK).then_some(report)
+        // One that ends before its first look is not worth an alert.
+        let known = std::mem::replace(&mut flood.reported, true);
+        let report = (known || !over).then(|| flood.report(over, lasted));
+        if over {
+            self.flood = None;
+        }
+        report
     }
 
     fn hurries(&self, transition: &Transition) -> bool {
@@ -208,14 +221,18 @@ fn merged(older: &Transition, newer: Transition) -> Transition {
     Transition { previous: older.previous, cause, ..newer }
 }
 
-/// The transition of a record that was held when the last life ended.
-pub fn resumed(record: super::AlertRecord, now: crate::time::Timestamp) -> Transition {
+/// The transition of a record that was held when the last life ended, as far as it can be told.
+pub fn resumed(record: &AlertRecord, now: Timestamp) -> Transition {
     let (cause, previous) = match record.state {
         AlertState::Active => (Cause::Raised, AlertState::Normal),
-        _ => (Cause::Cleared, AlertState::Active),
+        // Its reasons were the news.
+        AlertState::Acknowledged => (Cause::Explained, AlertState::Acknowledged),
+        AlertState::Normal | AlertState::Cleared | AlertState::Shelved => {
+            (Cause::Cleared, AlertState::Active)
+        }
     };
     let finished = record.state == AlertState::Normal;
-    Transition { record, previous, cause, arrived: now, finished }
+    Transition { record: record.clone().outlived(), previous, cause, arrived: now, finished }
 }
 
 #[cfg(test)]

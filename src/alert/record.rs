@@ -104,7 +104,8 @@ pub struct AlertRecord {
     pub contributions: Vec<Contribution>,
     #[serde(default)]
     pub explanation: Explanation,
-    /// Counts published transitions of this prediction on this asset, from 1, without gaps.
+    /// Counts the transitions of this prediction on this asset, from 1; those that nobody is told of
+    /// by themselves, in a flood, count too.
     pub seq: u64,
     /// Verdicts up to here have been judged.
     pub evaluated_to: Timestamp,
@@ -116,6 +117,19 @@ pub struct AlertRecord {
     /// Nobody has been told of this state yet: too much happened at once. Only as stored.
     #[serde(default)]
     pub held: bool,
+}
+
+impl AlertRecord {
+    /// As the next life takes it over.
+    #[must_use]
+    pub(super) fn outlived(mut self) -> Self {
+        self.held = false;
+        if self.explanation == Explanation::Pending {
+            // Whoever worked it out has gone with the last life.
+            self.explanation = Explanation::Late;
+        }
+        self
+    }
 }
 
 /// The last verdict that was judged, whatever it said.

@@ -50,12 +50,7 @@ impl Slot {
             AlertState::Shelved => {}
         }
         memory.resume(decision);
-        let mut record = record;
-        record.held = false;
-        if record.explanation == Explanation::Pending {
-            // Whoever worked it out has gone with the last life.
-            record.explanation = Explanation::Late;
-        }
+        let record = record.outlived();
         Self {
             asset: asset.to_owned(),
             memory,

@@ -13,7 +13,7 @@ use crate::settings::{AlertPolicy, Direction, FloodSettings};
 use crate::store::{AlertChange, AlertKey};
 use crate::telemetry::add;
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, Verdict};
+use crate::verdict::{Evidence, PredictionId, Verdict};
 
 /// The gate, and the clock that it goes by.
 #[derive(Debug)]
@@ -42,6 +42,19 @@ pub(super) fn spec(settings: &FloodSettings, names: &mut Vec<Arc<str>>) -> Alert
 }
 
 impl Watch {
+    pub(super) fn flood_spec(&mut self) -> AlertSpec {
+        spec(self.flood.gate.settings(), &mut self.names)
+    }
+
+    /// Alerts whose times are those of the box's clock: silences, as given, and floods.
+    pub(super) fn timed_by_the_box(
+        &mut self,
+        mut silences: Vec<PredictionId>,
+    ) -> Vec<PredictionId> {
+        silences.push(id_of(&mut self.names, FloodSettings::ALERT));
+        silences
+    }
+
     /// Stores a transition, and tells of it now or when its turn comes.
     pub(super) fn settle(&mut self, transition: &Transition) {
         let cause = Some(transition.cause.as_str());
@@ -63,7 +76,6 @@ impl Watch {
             self.flood.gate.restore_flood();
         }
         if record.held {
-            let record = AlertRecord { held: false, ..record.clone() };
             self.flood.gate.restore(resumed(record, Timestamp::now()));
         }
     }

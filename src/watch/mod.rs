@@ -6,6 +6,7 @@
 
 mod drift;
 mod flood;
+mod judge;
 mod labels;
 mod orders;
 mod pictures;
@@ -21,25 +22,25 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::alert::AlertBook;
 use crate::alert::rules::RuleBook;
 use crate::alert::wire::Wire;
-use crate::alert::{AlertBook, Cause, Transition};
 use crate::asset::AssetId;
 use crate::clock::Steps;
 use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{Inquiry, LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
-use crate::settings::{FloodSettings, Settings};
+use crate::settings::Settings;
 use crate::store::{Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
-use crate::verdict::{Explained, Explanation, PredictionId, Verdict};
+use crate::verdict::{Explained, PredictionId, Verdict};
 use crate::window::{Admission, Mark, WindowSpec, Windower};
 
 pub use self::labels::LabelOrder;
@@ -103,7 +104,6 @@ pub struct Watch {
     /// What labels said, on disk.
     counts: LabelCounts,
     flood: flood::Flood,
-    flood_settings: FloodSettings,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -177,7 +177,6 @@ impl Watch {
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
             flood: flood::Flood::new(&settings.flood),
-            flood_settings: settings.flood.clone(),
             future: settings.limits.future,
         }
     }
@@ -318,81 +317,6 @@ impl Watch {
                 }
             }
         }
-    }
-
-    fn judge_rules(&mut self, now: Timestamp) {
-        for verdict in std::mem::take(&mut self.ruled) {
-            self.judge(&verdict, now);
-        }
-    }
-
-    fn judge(&mut self, verdict: &Verdict, now: Timestamp) {
-        let asset = self.asset_name(verdict.asset);
-        if let (Some(stream), Some(wire)) = (&self.verdict_stream, &self.wire)
-            && self.streams
-            && verdict.model.is_some()
-        {
-            let name = &self.names[usize::from(verdict.prediction.0)];
-            let _shed_first = stream.publish_soon(wire.verdict(verdict, &asset, name));
-        }
-        self.live.judged(verdict);
-        self.compare(verdict);
-        self.remember(verdict, now);
-        if let Some(transition) = self.book.apply(verdict, &asset, now) {
-            self.commit(&transition);
-            self.inquire(verdict, &transition);
-        }
-    }
-
-    /// Asks the model why, if this alert's reasons have to be worked out.
-    fn inquire(&mut self, verdict: &Verdict, transition: &Transition) {
-        let record = &transition.record;
-        let Some(subject) = &verdict.subject else { return };
-        if record.explanation != Explanation::Pending {
-            return;
-        }
-        let bound = &self.predictions[usize::from(verdict.prediction.0)];
-        let inquiry = Inquiry {
-            prediction: verdict.prediction,
-            asset: verdict.asset,
-            alert_id: record.alert_id.clone(),
-            subject: Arc::clone(subject),
-            spec: Arc::clone(&bound.loaded.spec),
-        };
-        // A model that was swapped since then is not asked for its successor's reasons.
-        let same = verdict.model.as_deref() == Some(&*bound.loaded.model);
-        let asked = if same { bound.model.explain(inquiry) } else { Err(inquiry) };
-        if let Err(inquiry) = asked {
-            self.explained(&inquiry.answered(Explanation::Late, Vec::new()), Timestamp::now());
-        }
-    }
-
-    fn explained(&mut self, explained: &Explained, now: Timestamp) {
-        if let Some(transition) = self.book.explain(explained, now) {
-            self.commit(&transition);
-        }
-    }
-
-    fn commit(&mut self, transition: &Transition) {
-        let record = &transition.record;
-        match transition.cause {
-            Cause::Raised => add(&self.meters.alerts_raised, 1),
-            Cause::Cleared => add(&self.meters.alerts_cleared, 1),
-            _ => {}
-        }
-        self.meters.set_alerts(self.book.counts());
-        self.live.moved(transition);
-        self.note_raise(record);
-        tracing::info!(
-            asset = record.asset,
-            prediction = record.prediction,
-            state = ?record.state,
-            previous = ?transition.previous,
-            score = record.score,
-            "{}",
-            record.text
-        );
-        self.settle(transition);
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

@@ -55,7 +55,8 @@ impl Watch {
         self.ask_again(frames, verdicts).await;
         let now = Timestamp::now();
         let silences = self.rules.resume(now);
-        self.book.resumed(&silences, now);
+        let timed = self.timed_by_the_box(silences);
+        self.book.resumed(&timed, now);
         self.expect_named(now);
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Watch {
         let mut specs = specs(&self.predictions, &rules);
         let drift = self.live.drift().settings().clone();
         specs.extend(super::drift::specs(&drift, &self.predictions, &mut self.names));
-        specs.push(super::flood::spec(&self.flood_settings, &mut self.names));
+        specs.push(self.flood_spec());
         self.live.retune(judges(&self.predictions, &rules), &tags);
         let old = std::mem::replace(&mut self.rules, RuleBook::new(rules));
         self.introduce_again(old, now);

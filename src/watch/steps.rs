@@ -17,7 +17,8 @@ impl Watch {
         }
         self.windower.stepped(by);
         let silences = self.rules.stepped(by);
-        self.book.stepped(&silences, by);
+        let timed = self.timed_by_the_box(silences);
+        self.book.stepped(&timed, by);
         self.inspector.clock_is_behind(self.steps.behind());
         let by = Duration::from_nanos(by.unsigned_abs());
         tracing::warn!(clock = %wall, ?by, "The clock was stepped; windows and silences go on as before.");

@@ -51,17 +51,21 @@ async fn sigterm_drains_and_exits_with_zero() {
     assert!(status.success(), "exit: {status}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_15_a_broker_that_falls_silent_keeps_no_daemon_from_an_orderly_end() {
-    let mut plant = Plant::new(HOT_RULE).await;
-    let relay = Relay::to(plant.broker, 1).await;
-    let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
-    plant.rewrite(|text| text.replace(&broker, &way));
-    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
-    let raised = first_alert(&mut plant).await;
+/// A daemon whose alert is over, and whose broker has fallen silent before it could confirm that.
+async fn unconfirmed(plant: &mut Plant) -> (Relay, Child, serde_json::Value) {
+    let relay = Relay::before(plant, 1).await;
+    let daemon = andon("run", &plant.config()).spawn().expect("the daemon");
+    let raised = first_alert(plant).await;
     relay.weather.send_replace(Weather::Silent);
     plant.send("press-1", 1000, &[("temperature", 60.0)]).await;
     relay.swallowed("io.andon.alert.cleared.v1").await;
+    (relay, daemon, raised)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_15_a_broker_that_falls_silent_keeps_no_daemon_from_an_orderly_end() {
+    let mut plant = Plant::new(HOT_RULE).await;
+    let (relay, mut daemon, raised) = unconfirmed(&mut plant).await;
     signal(&daemon, "-TERM");
     let status = ended(&mut daemon).await;
     assert!(status.success(), "exit: {status}");
@@ -78,15 +82,8 @@ async fn fault_15_a_broker_that_falls_silent_keeps_no_daemon_from_an_orderly_end
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_45_a_second_signal_ends_a_drain_at_once() {
     let mut plant = Plant::new(HOT_RULE).await;
-    let relay = Relay::to(plant.broker, 1).await;
-    let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
-    plant.rewrite(|text| text.replace(&broker, &way));
-    let mut daemon = andon("run", &plant.config()).spawn().expect("the daemon");
-    let raised = first_alert(&mut plant).await;
-    // A drain that would wait a second for the broker's confirmation.
-    relay.weather.send_replace(Weather::Silent);
-    plant.send("press-1", 1000, &[("temperature", 60.0)]).await;
-    relay.swallowed("io.andon.alert.cleared.v1").await;
+    // Its drain would wait a second for the broker.
+    let (relay, mut daemon, raised) = unconfirmed(&mut plant).await;
     let mut log = BufReader::new(daemon.stderr.take().expect("a pipe"));
     signal(&daemon, "-TERM");
     read_until(&mut log, "Stopping");

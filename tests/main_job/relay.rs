@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::PATIENCE;
+use super::plant::Plant;
 
 /// What becomes of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) enum Weather {
 }
 
 pub(crate) struct Relay {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     pub(crate) weather: watch::Sender<Weather>,
     /// Links that were broken by the weather.
     pub(crate) broken: Arc<AtomicU32>,
@@ -44,7 +45,15 @@ struct Way {
 }
 
 impl Relay {
-    pub(crate) async fn to(broker: SocketAddr, seed: u64) -> Self {
+    /// The daemon that is started next goes through it; machines and listeners do not.
+    pub(crate) async fn before(plant: &Plant, seed: u64) -> Self {
+        let relay = Self::to(plant.broker, seed).await;
+        let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
+        plant.rewrite(|text| text.replace(&broker, &way));
+        relay
+    }
+
+    async fn to(broker: SocketAddr, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (weather, now) = watch::channel(Weather::Fair);

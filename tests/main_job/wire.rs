@@ -19,9 +19,7 @@ fn temperature(second: i64) -> f64 {
 
 async fn weather(seed: u64) {
     let mut plant = Plant::new(HOT_RULE).await;
-    let relay = Relay::to(plant.broker, seed).await;
-    let (broker, way) = (plant.broker.to_string(), relay.address.to_string());
-    plant.rewrite(|text| text.replace(&broker, &way));
+    let relay = Relay::before(&plant, seed).await;
     let daemon = Daemon::start(&plant).await;
     relay.weather.send_replace(Weather::Foul);
     let mut events = Vec::new();

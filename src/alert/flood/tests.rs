@@ -3,7 +3,7 @@ use crate::alert::{AlertBook, AlertRecord, AlertSpec};
 use crate::asset::AssetId;
 use crate::settings::{AlertPolicy, Direction};
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, PredictionId, Verdict};
+use crate::verdict::{Evidence, Explanation, PredictionId, Verdict};
 
 /// Real transitions of one prediction on any number of assets.
 struct Plant {
@@ -152,7 +152,15 @@ fn what_the_last_life_owed_is_told_by_the_next() {
     let record = AlertRecord { held: true, ..plant.flip(4, 2.0).record };
     let now = Timestamp::from_secs(50);
     let mut gate = gate(10, 10);
-    gate.restore(resumed(record, now));
+    gate.restore(resumed(&record, now));
     let told = gate.release(Duration::ZERO).unwrap();
     assert_eq!((told.cause, told.arrived, told.finished), (Cause::Raised, now, false));
+    assert!(!told.record.held);
+
+    let pending = AlertRecord { explanation: Explanation::Pending, ..told.record };
+    let seen = resumed(&AlertRecord { state: AlertState::Acknowledged, ..pending.clone() }, now);
+    assert_eq!((seen.cause, seen.previous), (Cause::Explained, AlertState::Acknowledged));
+    assert_eq!(seen.record.explanation, Explanation::Late, "who worked it out has gone");
+    let over = resumed(&AlertRecord { state: AlertState::Normal, ..pending }, now);
+    assert_eq!((over.cause, over.finished), (Cause::Cleared, true));
 }

@@ -207,3 +207,11 @@ pub(super) fn word(kind: RuleKind) -> &'static str {
         RuleKind::Capability => "capability",
     }
 }
+
+/// The severity of the box's own alerts.
+pub(super) fn severity(check: &mut Check<'_>, key: &str, severity: u16, usual: u16) {
+    if !(1..=1000).contains(&severity) {
+        let message = format!("the severity {severity} is not between 1 and 1000");
+        check.error(key, message, format!("write {usual}"));
+    }
+}

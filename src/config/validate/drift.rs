@@ -1,7 +1,6 @@
 //! Drift: limits that can be reached, and names that its alerts need.
 
-use super::super::path;
-use super::Check;
+use super::{Check, alerts, names};
 use crate::settings::{DriftSettings, Settings};
 
 pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
@@ -20,22 +19,14 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
             check.error(key, format!("the limit {limit} is not above 0"), "write 0.25 or the like");
         }
     }
-    if !(1..=1000).contains(&drift.severity) {
-        let message = format!("the severity {} is not between 1 and 1000", drift.severity);
-        check.error("drift.severity", message, "write 300");
-    }
+    alerts::severity(check, "drift.severity", drift.severity, 300);
     if drift.enabled && drift.alerts {
-        names(check, settings);
+        reserved(check, settings);
     }
 }
 
-fn names(check: &mut Check<'_>, settings: &Settings) {
-    let predictions = settings.prediction.iter().map(|p| &p.name).enumerate();
-    let rules = settings.rule.iter().map(|rule| &rule.name).enumerate();
-    let all = predictions
-        .map(|(index, name)| ("prediction", index, name))
-        .chain(rules.map(|(index, name)| ("rule", index, name)));
-    for (table, index, name) in all {
+fn reserved(check: &mut Check<'_>, settings: &Settings) {
+    for (at, name) in names::judges(settings) {
         let taken = settings.prediction.iter().find_map(|other| {
             let drift = DriftSettings::alert_of(&other.name) == *name;
             let errors = DriftSettings::errors_of(&other.name) == *name;
@@ -43,7 +34,6 @@ fn names(check: &mut Check<'_>, settings: &Settings) {
             Some((what, &other.name))
         });
         if let Some((what, other)) = taken {
-            let at = path::child(&path::element(table, index), "name");
             let message = format!("the name {name:?} is that of the {what} of {other:?}");
             check.error(&at, message, "write another name, or `alerts = false` in [drift]");
         }

@@ -1,6 +1,18 @@
 //! Names become levels of MQTT topics and parts of alert ids.
 
+use super::super::path;
 use super::Check;
+use crate::settings::Settings;
+
+/// Whatever raises alerts of its name: where that name stands, and the name.
+pub(super) fn judges(settings: &Settings) -> impl Iterator<Item = (String, &str)> {
+    let predictions = settings.prediction.iter().map(|p| ("prediction", p.name.as_str()));
+    let rules = settings.rule.iter().map(|rule| ("rule", rule.name.as_str()));
+    let place = |(index, (table, name)): (usize, (&str, _))| {
+        (path::child(&path::element(table, index), "name"), name)
+    };
+    predictions.enumerate().chain(rules.enumerate()).map(place)
+}
 
 /// `name` as one level of a topic; `what` calls it in the message.
 pub(super) fn level(check: &mut Check<'_>, path: &str, what: &str, name: &str) {
