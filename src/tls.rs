@@ -3,6 +3,7 @@
 //!
 //! Shared by MQTT, Modbus and HTTP. A file that was exchanged holds from the next connection on.
 
+mod exact;
 mod server;
 
 use std::io;
@@ -22,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+pub use self::exact::own_config;
 pub use self::server::{Acceptor, server_config};
 use crate::settings::{Tls, TlsVersion};
 use crate::time::Timestamp;
@@ -160,6 +162,9 @@ impl Stamp {
     }
 }
 
+/// What rustls' verifier calls a server with an authority's certificate, as `openssl req -x509` makes it.
+const AN_AUTHORITY: &str = "CaUsedAsEndEntity";
+
 /// The words for `error`, where TLS is what it is about.
 pub fn explain(error: &io::Error, tls: &Tls) -> Option<String> {
     let inner = error.get_ref()?;
@@ -182,6 +187,11 @@ pub fn explain(error: &io::Error, tls: &Tls) -> Option<String> {
             CertificateError::Revoked => "the peer's certificate has been revoked".into(),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("{error}; `server_name` says which name is meant")
+            }
+            CertificateError::Other(other) if other.0.to_string() == AN_AUTHORITY => {
+                "the peer shows a certificate that is an authority's (CA:TRUE); give it one that an \
+                 authority has signed, as docs/security.md shows"
+                    .into()
             }
             _ => error.to_string(),
         },

@@ -84,14 +84,15 @@ impl Daemon {
         if let Some(way) = self.found.get() {
             return Ok(way);
         }
-        let way = Box::new(Way::to(&self.find()?, &self.trust)?);
+        let (url, shown) = self.find()?;
+        let way = Box::new(Way::to(&url, &self.trust, shown)?);
         Ok(self.found.get_or_init(|| way))
     }
 
-    /// The address, as `--url` takes it.
-    fn find(&self) -> anyhow::Result<String> {
+    /// The address, as `--url` takes it, and the certificate that the configuration names.
+    fn find(&self) -> anyhow::Result<(String, Option<PathBuf>)> {
         if let Some(url) = &self.url {
-            return Ok(url.clone());
+            return Ok((url.clone(), None));
         }
         let http = match config::load(&self.config, config::environment()) {
             Ok(loaded) => loaded.settings.http,
@@ -105,9 +106,9 @@ impl Daemon {
                     address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
                 }
                 let scheme = if http.tls.is_some() { "https" } else { "http" };
-                Ok(format!("{scheme}://{address}"))
+                Ok((format!("{scheme}://{address}"), http.tls.map(|tls| tls.cert_file)))
             }
-            socket @ Listen::Socket(_) => Ok(socket.to_string()),
+            socket @ Listen::Socket(_) => Ok((socket.to_string(), None)),
         }
     }
 }

@@ -50,7 +50,8 @@ pub(super) struct Way {
 
 impl Way {
     /// `url` begins with `http://`, `https://` or `unix:`.
-    pub(super) fn to(url: &str, trust: &Trust) -> anyhow::Result<Self> {
+    /// `shown` is the certificate that the daemon on this box shows, where that is known.
+    pub(super) fn to(url: &str, trust: &Trust, shown: Option<PathBuf>) -> anyhow::Result<Self> {
         let name = url.trim_end_matches('/').to_owned();
         let way =
             |base: &str, agent, tls| Self { base: base.to_owned(), agent, tls, name: name.clone() };
@@ -64,11 +65,14 @@ impl Way {
         if !url.starts_with("https://") {
             bail!("--url is `{url}`; write http://HOST:PORT, https://HOST:PORT or unix:/PATH");
         }
-        let ca =
-            trust.ca.clone().context("an https:// address needs --ca FILE: whom to believe")?;
+        let ca = trust
+            .ca
+            .clone()
+            .or(shown)
+            .context("an https:// address needs --ca FILE: whom to believe")?;
         let mut tls = Tls::trusting(ca);
         (tls.cert_file, tls.key_file) = (trust.cert.clone(), trust.key.clone());
-        let config = tls::client_config(&tls)?;
+        let config = tls::own_config(&tls)?;
         Ok(way(&name, over(Carrier::Tls(Arc::new(config))), Some(tls)))
     }
 

@@ -93,7 +93,7 @@ async fn over_tls_with_the_plant_s_authority_and_no_other() {
         );
         text.replace("127.0.0.1:0\"", &format!("{tls}\"]"))
     });
-    let _daemon = Running(andon("run", &plant.config()).spawn().expect("the daemon"));
+    let daemon = Running(andon("run", &plant.config()).spawn().expect("the daemon"));
     let url = format!("https://{address}");
     answered(&["--url", &url, "--ca", &file("ca.pem")]).await;
     answered(&["--config", &plant.config().display().to_string(), "--ca", &file("ca.pem")]).await;
@@ -105,4 +105,20 @@ async fn over_tls_with_the_plant_s_authority_and_no_other() {
     refused(&["--url", &url, "--ca", &file("other.pem")], "no authority in");
     refused(&["--url", &url], "needs --ca FILE");
     refused(&["--url", &format!("http://{address}")], "is this an andon daemon?");
+
+    // On the box itself the configuration says which certificate the daemon shows.
+    answered(&["--config", &plant.config().display().to_string()]).await;
+    drop(daemon);
+    // One of its own making for another name, as `openssl req -x509` makes it.
+    let mut params =
+        CertificateParams::new(vec!["box7.plant.example".to_owned()]).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let own = params.self_signed(&key).expect("signed");
+    std::fs::write(file("box.pem"), own.pem()).expect("written");
+    std::fs::write(file("box.key"), key.serialize_pem()).expect("written");
+    let _daemon = Running(andon("run", &plant.config()).spawn().expect("the daemon"));
+    answered(&["--config", &plant.config().display().to_string()]).await;
+    answered(&["--url", &url, "--ca", &file("box.pem")]).await;
+    refused(&["--url", &url, "--ca", &file("ca.pem")], "an authority's (CA:TRUE)");
 }
