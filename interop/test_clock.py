@@ -95,6 +95,7 @@ def test_a_stepped_clock_costs_no_sample_and_tells_no_silence_too_early_or_too_l
     waited = time.monotonic() - heard
     assert SILENCE - 0.5 < waited < SILENCE + 2, f"told after {waited:.1f} s"
     assert told()[0]["state"] == "active"
+    assert told()[0]["clock_doubted"], "the clock has jumped"
 
     # The next life begins with this clock, and with what a broker repeats.
     andon.kill()
@@ -104,8 +105,11 @@ def test_a_stepped_clock_costs_no_sample_and_tells_no_silence_too_early_or_too_l
     waited = time.monotonic() - heard
     assert SILENCE - 0.5 < waited < SILENCE + 2, f"told after {waited:.1f} s"
     assert [data["state"] for data in told()] == ["active", "cleared", "active"]
+    assert all(data["clock_doubted"] for data in told()), "a restart makes no time right"
     clock.step(0)
     mill.speaks(1)
+    rig.wait_for("the end of the silence", lambda: len(told()) == 4)
+    assert told()[3]["state"] == "cleared" and not told()[3]["clock_doubted"], "the right time is back"
     andon.kill()
     andon.start()
     mill.speaks(0.5)

@@ -74,47 +74,112 @@ impl Steps {
     }
 }
 
+/// What one life leaves to the next about a clock that it did not believe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    /// The last time that was believed; none if the clock never was.
+    pub believed: Option<Timestamp>,
+    /// What the clock said when this was noted, ...
+    pub wall: Timestamp,
+    /// ... and for how long it had run steadily by then.
+    pub ran: Duration,
+}
+
+/// What is known of the clock at a start, from an earlier life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heritage {
+    Nothing,
+    /// It was believed, and said this when it was last noted.
+    Believed(Timestamp),
+    Doubted(Doubt),
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct ClockTrust {
     last: Reading,
     /// The last reading that was believed.
     believed: Option<Reading>,
-    doubted_since: Option<Duration>,
+    /// The last time that an earlier life believed, while this one has believed none.
+    inherited: Option<Timestamp>,
+    doubted: Option<Doubted>,
     /// So long a new time must run steadily.
     patience: Duration,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Doubted {
+    /// By the steady clock.
+    since: Duration,
+    /// How long the same time had run in the life before.
+    before: Duration,
+}
+
+impl Doubted {
+    fn ran(self, now: Reading) -> Duration {
+        now.steady.saturating_sub(self.since).saturating_add(self.before)
+    }
+}
+
 impl ClockTrust {
-    /// `last_known`: what the clock said when the program last noted it, in an earlier run.
-    pub fn begin(now: Reading, last_known: Option<Timestamp>, patience: Duration) -> Self {
-        let away = last_known.is_some_and(|known| now.wall.since(known) > patience);
-        let doubted = away || now.wall < EARLIEST;
-        Self {
-            last: now,
-            believed: (!doubted).then_some(now),
-            doubted_since: doubted.then_some(now.steady),
-            patience,
+    /// How long the program was away cannot be known: after a start, any time within `patience`
+    /// of the last one that was believed is taken to be right.
+    pub fn begin(now: Reading, heritage: Heritage, patience: Duration) -> Self {
+        let (inherited, ran) = match heritage {
+            Heritage::Nothing => (None, None),
+            Heritage::Believed(known) => {
+                let off = now.wall.since(known) > patience || known.since(now.wall) > TOLERANCE;
+                (Some(known), off.then_some(Duration::ZERO))
+            }
+            Heritage::Doubted(Doubt { believed, wall, ran }) => {
+                let goes_on = wall <= now.wall && now.wall.since(wall) <= patience;
+                (believed, Some(if goes_on { ran } else { Duration::ZERO }))
+            }
+        };
+        let mut trust = Self { last: now, believed: None, inherited, doubted: None, patience };
+        let unset = (now.wall < EARLIEST).then_some(Duration::ZERO);
+        trust.doubted = unset.or(ran).map(|before| Doubted { since: now.steady, before });
+        if trust.doubted.is_none() || trust.is_back(now) {
+            trust.believe(now);
         }
+        trust
     }
 
     /// Takes a reading; true while the clock can be believed.
-    #[must_use]
     pub fn observe(&mut self, now: Reading) -> bool {
-        let jumped = !self.last.agrees_with(now);
-        self.last = now;
-        if jumped {
-            self.doubted_since = Some(now.steady);
+        if !self.last.agrees_with(now) {
+            self.doubted = Some(Doubted { since: now.steady, before: Duration::ZERO });
         }
-        let back = self.believed.is_some_and(|believed| believed.agrees_with(now));
-        let steady = self
-            .doubted_since
-            .is_none_or(|since| now.steady.saturating_sub(since) >= self.patience);
-        let believable = now.wall >= EARLIEST && (back || steady);
+        self.last = now;
+        let steady = self.doubted.is_none_or(|doubted| doubted.ran(now) >= self.patience);
+        let believable = now.wall >= EARLIEST && (steady || self.is_back(now));
         if believable {
-            self.doubted_since = None;
-            self.believed = Some(now);
+            self.believe(now);
         }
         believable
+    }
+
+    /// What the next life must know if this one ended now; nothing while the clock is believed.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let doubted = self.doubted?;
+        let believed = self.believed.map(|reading| reading.wall).or(self.inherited);
+        Some(Doubt { believed, wall: self.last.wall, ran: doubted.ran(self.last) })
+    }
+
+    fn believe(&mut self, now: Reading) {
+        self.doubted = None;
+        self.believed = Some(now);
+        self.inherited = None;
+    }
+
+    /// Whether this goes on from the last time that was believed.
+    fn is_back(&self, now: Reading) -> bool {
+        let goes_on = |known| {
+            now.wall >= EARLIEST && known <= now.wall && now.wall.since(known) <= self.patience
+        };
+        match self.believed {
+            Some(believed) => believed.agrees_with(now),
+            None => self.inherited.is_some_and(goes_on),
+        }
     }
 }
 
@@ -131,7 +196,8 @@ mod tests {
     }
 
     fn trust(wall: i64, last_known: Option<i64>) -> ClockTrust {
-        ClockTrust::begin(reading(wall, 0), last_known.map(Timestamp::from_secs), PATIENCE)
+        let known = |at| Heritage::Believed(Timestamp::from_secs(at));
+        ClockTrust::begin(reading(wall, 0), last_known.map_or(Heritage::Nothing, known), PATIENCE)
     }
 
     #[test]
@@ -188,5 +254,56 @@ mod tests {
     fn fault_14_a_start_long_after_the_last_run_is_doubted() {
         assert!(!trust(START + YEAR, Some(START)).observe(reading(START + YEAR + 1, 1)));
         assert!(trust(START + 999, Some(START)).observe(reading(START + 1000, 1)));
+    }
+
+    /// The next life of a trust, `ran` seconds old, at another wall time.
+    fn next_life(before: &ClockTrust, wall: i64) -> ClockTrust {
+        let heritage = Heritage::Doubted(before.doubt().unwrap());
+        ClockTrust::begin(reading(wall, 0), heritage, PATIENCE)
+    }
+
+    #[test]
+    fn fault_14_a_start_before_the_last_run_is_doubted_until_the_clock_is_set() {
+        let mut trust = trust(START - YEAR, Some(START));
+        assert!(!trust.observe(reading(START - YEAR + 1, 1)));
+        assert!(trust.observe(reading(START + 30, 2)));
+    }
+
+    #[test]
+    fn fault_14_a_restart_does_not_believe_a_time_that_was_in_doubt() {
+        let mut trust = trust(START, None);
+        assert!(!trust.observe(reading(START + 10 + YEAR, 10)));
+        let mut next = next_life(&trust, START + 30 + YEAR);
+        assert!(!next.observe(reading(START + 31 + YEAR, 1)));
+        assert_eq!(next.doubt().unwrap().believed, Some(Timestamp::from_secs(START)));
+        // The right time, a while after it was last believed.
+        let mut right = next_life(&next, START + 500);
+        assert!(right.observe(reading(START + 501, 1)));
+        assert_eq!(right.doubt(), None);
+    }
+
+    #[test]
+    fn fault_14_a_new_time_runs_on_over_restarts() {
+        let mut trust = trust(START, None);
+        assert!(!trust.observe(reading(START + YEAR, 10)));
+        assert!(!trust.observe(reading(START + YEAR + 600, 610)));
+        let mut next = next_life(&trust, START + YEAR + 700);
+        assert!(!next.observe(reading(START + YEAR + 700 + 399, 399)));
+        assert!(next.observe(reading(START + YEAR + 700 + 400, 400)));
+        // Not so if it is yet another time.
+        let mut other = next_life(&trust, START + 2 * YEAR);
+        assert!(!other.observe(reading(START + 2 * YEAR + 999, 999)));
+    }
+
+    #[test]
+    fn fault_13_the_right_time_after_1970_is_believed_at_once_if_it_goes_on_from_the_last() {
+        let mut booted = trust(5, Some(START));
+        assert!(!booted.observe(reading(6, 1)));
+        assert!(booted.observe(reading(START + 300, 40)));
+        // Of a box that has never known the time, the first is not believed at once, ...
+        let mut new = trust(5, None);
+        assert!(!new.observe(reading(START, 10)));
+        // ... nor by a restart.
+        assert!(!next_life(&new, START + 20).observe(reading(START + 21, 1)));
     }
 }

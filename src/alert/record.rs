@@ -114,6 +114,9 @@ pub struct AlertRecord {
     /// False while the raise stands behind a shelf and nobody has been told.
     pub announced: bool,
     pub memory: Memory,
+    /// The box's clock was in doubt when this came about: its times may be wrong.
+    #[serde(default)]
+    pub clock_doubted: bool,
     /// Nobody has been told of this state yet: too much happened at once. Only as stored.
     #[serde(default)]
     pub held: bool,

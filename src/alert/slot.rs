@@ -308,6 +308,7 @@ impl Slot {
             latest,
             announced: true,
             memory: Memory::default(),
+            clock_doubted: false,
             held: false,
         }
     }

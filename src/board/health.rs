@@ -18,7 +18,8 @@ pub(super) fn troubles(desk: &Desk, words: &Words) -> Markup {
     let certificates = overview.certificates.matters(Timestamp::now());
     let config = overview.config.status();
     let settled = config.state == ConfigState::Current && certificates.is_empty();
-    if settled && lost.is_empty() && overview.publishing() && !store.disk_failing {
+    let stored = !store.disk_failing && !store.clock_doubted;
+    if settled && lost.is_empty() && overview.publishing() && stored {
         return html! {};
     }
     html! {
@@ -37,6 +38,7 @@ pub(super) fn troubles(desk: &Desk, words: &Words) -> Markup {
                 li { (words.unpublished) @if store.outbox > 0 { " " (words.outbox) ": " (store.outbox) } }
             }
             @if store.disk_failing { li { (words.unwritable) } }
+            @if store.clock_doubted { li { (words.clock_doubted) } }
             @for (certificate, matter) in certificates {
                 li {
                     strong { (certificate.file.display()) } " (" (certificate.subject) ") "

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type};
 
 use super::block::{CODEC, Encoded};
+use super::clock::Note;
 use super::queue::{Chores, PendingChange};
 use crate::tag::{TagId, TagInfo};
 use crate::time::Timestamp;
@@ -113,6 +114,19 @@ impl Script {
             self.bind(message.body.to_vec());
             self.bind(message.retain);
         }
+    }
+
+    /// Whether the next start has to doubt the clock.
+    pub(super) fn clock(&mut self, note: Note) {
+        let Note::Doubted(doubt) = note else {
+            return self.statement("DELETE FROM clock;");
+        };
+        self.statement(
+            "INSERT OR REPLACE INTO clock (id, believed, wall, ran) VALUES (1, ?, ?, ?);",
+        );
+        self.bind(doubt.believed.map(Timestamp::as_nanos));
+        self.bind(doubt.wall.as_nanos());
+        self.bind(i64::try_from(doubt.ran.as_nanos()).unwrap_or(i64::MAX));
     }
 
     pub(super) fn chores(&mut self, chores: &Chores, now: Timestamp) {

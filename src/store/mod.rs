@@ -8,6 +8,7 @@
 mod archive;
 mod block;
 mod checkpoint;
+mod clock;
 mod commit;
 mod connect;
 mod error;
@@ -317,6 +318,11 @@ impl Store {
         Ok(latest.map_or(Duration::ZERO, |latest| latest.since(now)))
     }
 
+    /// Whether the box's clock can be believed; if not, that is kept over a restart.
+    pub fn clock_is_believed(&self, now: Timestamp) -> bool {
+        self.shared.clock.is_believed(now)
+    }
+
     /// The newest first.
     pub async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         Ok(read::quarantined(&self.shared.readers, limit).await?)
@@ -344,6 +350,7 @@ impl Store {
         let queue = self.shared.queue();
         stats.queue_samples = queue.held() as u64;
         stats.disk_failing = queue.failing();
+        stats.clock_doubted = !self.clock_is_believed(Timestamp::now());
         stats
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use super::Store;
+use super::clock::{self, StoredClock};
 use super::connect::{self, Location};
 use super::error::OpenError;
 use super::outbox::Outbox;
@@ -53,11 +54,13 @@ pub(super) async fn open_at(
     let written_tags = load_tags(&mut opened.writer, &registry, &location).await?;
     let counts = counts(&mut opened.writer).await.map_err(failed)?;
     let last_commit = counts.last_commit.map(Timestamp::from_nanos);
+    let heritage = clock::heritage(&mut opened.writer, last_commit).await.map_err(failed)?;
     let length = |count: i64| count.max(0).unsigned_abs();
     let shared = Arc::new(Shared::new(
         Queue::new(Limits::from(settings), counts.last_seq + 1),
         Outbox::new(counts.last_seq + 1, length(counts.outbox)),
         counts.last_seq,
+        StoredClock::begin(heritage, settings.retain_age, Timestamp::now()),
         ledger,
         location.clone(),
     ));
@@ -75,7 +78,7 @@ pub(super) async fn open_at(
         next_block: counts.last_block + 1,
         next_event: counts.last_event + 1,
         written_tags,
-        retention: Retention::new(settings, last_commit, Timestamp::now()),
+        retention: Retention::new(settings),
         lock,
     });
     Ok((Store { shared }, writer))

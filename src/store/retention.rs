@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use sqlx::SqliteConnection;
-use tokio::time::Instant;
 
+use super::clock::StoredClock;
 use super::stats::Gauges;
-use crate::clock::{ClockTrust, Reading};
 use crate::settings::StoreSettings;
 use crate::time::Timestamp;
 
@@ -25,9 +24,6 @@ const VACUUM_PAGES: u32 = 256;
 pub(super) struct Retention {
     age: Duration,
     pub(super) bytes: u64,
-    clock: ClockTrust,
-    opened: Instant,
-    trusted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,41 +62,21 @@ struct Candidate {
 }
 
 impl Retention {
-    /// `last_commit`: what the clock said at the last commit of an earlier run.
-    pub(super) fn new(
-        settings: &StoreSettings,
-        last_commit: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let reading = Reading { wall: now, steady: Duration::ZERO };
-        Self {
-            age: settings.retain_age,
-            bytes: settings.retain_bytes.as_u64(),
-            clock: ClockTrust::begin(reading, last_commit, settings.retain_age),
-            opened: Instant::now(),
-            trusted: true,
-        }
+    pub(super) fn new(settings: &StoreSettings) -> Self {
+        Self { age: settings.retain_age, bytes: settings.retain_bytes.as_u64() }
     }
 
     /// Blocks that end before this are too old. A clock in doubt makes none so.
-    fn cutoff(&mut self, now: Timestamp) -> Timestamp {
-        let trusted = self.clock.observe(Reading { wall: now, steady: self.opened.elapsed() });
-        if trusted != self.trusted {
-            self.trusted = trusted;
-            if trusted {
-                tracing::info!("The clock is believed again; old samples are deleted by age.");
-            } else {
-                tracing::warn!(clock = %now, "The clock has jumped or is not set; no sample is deleted by age until it can be believed.");
-            }
-        }
-        if trusted { now.saturating_sub(self.age) } else { Timestamp::MIN }
+    fn cutoff(self, clock: &StoredClock, now: Timestamp) -> Timestamp {
+        if clock.is_believed(now) { now.saturating_sub(self.age) } else { Timestamp::MIN }
     }
 
     /// One step; `wal` is the room that the WAL takes or may take.
     pub(super) async fn step(
-        &mut self,
+        self,
         writer: &mut SqliteConnection,
         wal: u64,
+        clock: &StoredClock,
         now: Timestamp,
         gauges: &Gauges,
     ) -> Result<Step, sqlx::Error> {
@@ -113,7 +89,7 @@ impl Retention {
         // A little below the limit, so that the file does not creep over it between steps.
         let target = self.bytes - self.bytes / 32;
         let over = (pages.used() + wal).saturating_sub(target);
-        let deleted = delete_oldest(writer, over, self.cutoff(now), gauges).await?;
+        let deleted = delete_oldest(writer, over, self.cutoff(clock, now), gauges).await?;
         if deleted > 0 {
             return Ok(Step::Deleted);
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, watch};
 
+use super::clock::StoredClock;
 use super::connect::Location;
 use super::outbox::Outbox;
 use super::queue::{Queue, Work};
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) space: Notify,
     pub(super) changed: watch::Sender<i64>,
     pub(super) gauges: Gauges,
+    pub(super) clock: StoredClock,
     pub(super) ledger: Arc<Ledger>,
     pub(super) readers: SqlitePool,
     pub(super) location: Location,
@@ -31,6 +33,7 @@ impl Shared {
         queue: Queue,
         outbox: Outbox,
         last_seq: i64,
+        clock: StoredClock,
         ledger: Arc<Ledger>,
         location: Location,
     ) -> Self {
@@ -41,6 +44,7 @@ impl Shared {
             space: Notify::new(),
             changed: watch::Sender::new(last_seq),
             gauges: Gauges::default(),
+            clock,
             ledger,
             readers: location.readers(),
             location,

@@ -25,6 +25,8 @@ pub struct StoreStats {
     pub oldest: Option<Timestamp>,
     pub outbox: u64,
     pub dead_letters: u64,
+    /// The box's clock is in doubt: nothing is deleted by age, and alerts are marked.
+    pub clock_doubted: bool,
     /// Samples that wait for their commit.
     pub queue_samples: u64,
     /// The last commit failed; it is tried again and again.

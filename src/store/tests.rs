@@ -7,9 +7,11 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::StoredClock;
 use super::connect::Location;
 use super::retention::{Retention, Step};
 use super::*;
+use crate::clock::Heritage;
 use crate::sample::Receipt;
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -179,16 +181,35 @@ async fn fault_14_a_jump_of_the_clock_deletes_nothing() {
     let a_year_on = now.saturating_add(Duration::from_secs(365 * 86_400));
     let mut connection = location.writer().await.unwrap();
     let gauges = stats::Gauges::default();
-    let mut retention = Retention::new(&settings, Some(now), now);
-    for at in [now, a_year_on, a_year_on, now, Timestamp::from_secs(20)] {
-        let step = retention.step(&mut connection, 0, at, &gauges).await.unwrap();
+    let retention = Retention::new(&settings);
+    let clock = StoredClock::begin(Heritage::Believed(now), AGE, now);
+    for at in [now, a_year_on, a_year_on, now, Timestamp::from_secs(20), a_year_on] {
+        let step = retention.step(&mut connection, 0, &clock, at, &gauges).await.unwrap();
         assert_eq!(step, Step::Done, "at {at}");
     }
-    let mut after_a_jump = Retention::new(&settings, Some(now), a_year_on);
-    let step = after_a_jump.step(&mut connection, 0, a_year_on, &gauges).await.unwrap();
+
+    // The next life knows of the doubt, although the file was last committed to at that time.
+    note(&clock, &mut connection).await;
+    assert_eq!(clock.to_note(), None, "it is written down once");
+    let heritage = clock::heritage(&mut connection, Some(a_year_on)).await.unwrap();
+    let next = StoredClock::begin(heritage, AGE, a_year_on);
+    let step = retention.step(&mut connection, 0, &next, a_year_on, &gauges).await.unwrap();
     assert_eq!(step, Step::Done);
+    assert!(next.is_believed(now), "the time that was right before the jump");
+    note(&next, &mut connection).await;
+    let heritage = clock::heritage(&mut connection, Some(now)).await.unwrap();
+    assert_eq!(heritage, Heritage::Believed(now));
+
     // The same time, honestly come by, does delete.
-    let mut honest = Retention::new(&settings, Some(a_year_on), a_year_on);
-    let step = honest.step(&mut connection, 0, a_year_on, &gauges).await.unwrap();
+    let honest = StoredClock::begin(Heritage::Believed(a_year_on), AGE, a_year_on);
+    let step = retention.step(&mut connection, 0, &honest, a_year_on, &gauges).await.unwrap();
     assert_eq!(step, Step::Deleted);
+}
+
+async fn note(clock: &StoredClock, connection: &mut sqlx::SqliteConnection) {
+    let note = clock.to_note().expect("something to be written");
+    let mut script = commit::Script::default();
+    script.clock(note);
+    script.run(connection).await.unwrap();
+    clock.noted(note);
 }

@@ -166,9 +166,16 @@ impl StoreWriter {
             script.change(change, event);
         }
         script.chores(&work.chores, Timestamp::now());
+        // A time in doubt is never on disk without word of it.
+        self.shared.clock.is_believed(Timestamp::now());
+        let note = self.shared.clock.to_note();
+        if let Some(note) = note {
+            script.clock(note);
+        }
         let started = Instant::now();
         match self.run_script(script).await {
             Ok(()) => {
+                note.into_iter().for_each(|note| self.shared.clock.noted(note));
                 self.shared.gauges.committed(started.elapsed(), blocks, bytes);
                 self.next_block += i64::try_from(blocks).unwrap_or(1);
                 self.next_event += i64::try_from(work.changes.len()).unwrap_or(i64::MAX);
@@ -301,7 +308,8 @@ impl StoreWriter {
             let gauges = &self.shared.gauges;
             // The WAL may grow to this at any time: the database leaves it room.
             let wal = if self.checkpointer.is_held() { limit } else { wal.max(limit) };
-            match self.retention.step(&mut connection, wal, Timestamp::now(), gauges).await {
+            let (clock, now) = (&self.shared.clock, Timestamp::now());
+            match self.retention.step(&mut connection, wal, clock, now, gauges).await {
                 Ok(Step::Done) => break,
                 Ok(Step::Deleted) => self.checkpointer.wrote(COMMIT_OVERHEAD),
                 Ok(Step::Vacuumed) => self.checkpointer.start_soon(),
@@ -312,6 +320,15 @@ impl StoreWriter {
                 self.upkeep_at = Instant::now();
                 break;
             }
+        }
+        // A box without samples commits nothing else.
+        if let Some(note) = self.shared.clock.to_note() {
+            let mut script = Script::default();
+            script.clock(note);
+            if let Err(error) = script.run(&mut connection).await {
+                return self.upkeep_failed(error);
+            }
+            self.shared.clock.noted(note);
         }
         self.connection = Some(connection);
         Ok(())

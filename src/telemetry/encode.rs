@@ -350,6 +350,11 @@ impl Overview {
             "andon_disk_failing",
             "1 while the last commit failed",
             f64::from(u8::from(store.disk_failing)),
+        )?;
+        page.gauge(
+            "andon_clock_doubted",
+            "1 while the box's clock is in doubt: it jumped, or is not set",
+            f64::from(u8::from(store.clock_doubted)),
         )
     }
 }

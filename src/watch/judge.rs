@@ -64,6 +64,8 @@ impl Watch {
     }
 
     pub(super) fn commit(&mut self, transition: &Transition) {
+        let mut transition = transition.clone();
+        transition.record.clock_doubted = !self.store.clock_is_believed(Timestamp::now());
         let record = &transition.record;
         match transition.cause {
             Cause::Raised => add(&self.meters.alerts_raised, 1),
@@ -71,7 +73,7 @@ impl Watch {
             _ => {}
         }
         self.meters.set_alerts(self.book.counts());
-        self.live.moved(transition);
+        self.live.moved(&transition);
         self.note_raise(record);
         tracing::info!(
             asset = record.asset,
@@ -82,6 +84,6 @@ impl Watch {
             "{}",
             record.text
         );
-        self.settle(transition);
+        self.settle(&transition);
     }
 }

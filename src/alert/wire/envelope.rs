@@ -93,6 +93,7 @@ pub(super) struct AlertData<'a> {
     contributions: &'a [Contribution],
     explanation: Explanation,
     seq: u64,
+    clock_doubted: bool,
     /// Stands last, where [`told_late`](super::told_late) finds it.
     historical: bool,
 }
@@ -124,6 +125,7 @@ impl<'a> AlertData<'a> {
             contributions: &record.contributions,
             explanation: record.explanation,
             seq: record.seq,
+            clock_doubted: record.clock_doubted,
             historical: false,
         }
     }
