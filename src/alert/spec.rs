@@ -27,6 +27,8 @@ pub enum AlertKind {
     Drift,
     /// More alerts change than anyone can read; the label says how many.
     Flood,
+    /// A model gives no answers that can be used; the label says what it does.
+    Model,
     /// A prediction is wrong more often than it was, as labels say; the label says how often.
     Errors,
 }

@@ -63,9 +63,11 @@ impl Fields<'_> {
     fn tag(&self) -> Option<&str> {
         match self.kind {
             AlertKind::Rule { tag, .. } => Some(tag),
-            AlertKind::Prediction | AlertKind::Drift | AlertKind::Errors | AlertKind::Flood => {
-                self.contributions.first().map(|first| first.tag.as_str())
-            }
+            AlertKind::Prediction
+            | AlertKind::Drift
+            | AlertKind::Model
+            | AlertKind::Errors
+            | AlertKind::Flood => self.contributions.first().map(|first| first.tag.as_str()),
         }
     }
 
@@ -87,6 +89,11 @@ impl Fields<'_> {
                 let what = self.label.unwrap_or("labels contradict it");
                 let about = prediction.strip_suffix("-errors").unwrap_or(prediction);
                 format!("{asset}: {about} is wrong more often than it was: {what}.")
+            }
+            AlertKind::Model => {
+                let what = self.label.unwrap_or("its answers cannot be used");
+                let about = prediction.strip_suffix("-model").unwrap_or(prediction);
+                format!("The model of {about} is unhealthy: {what}.")
             }
             AlertKind::Flood => {
                 let what = self.label.unwrap_or("more alerts change than can be read");

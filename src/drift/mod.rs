@@ -5,6 +5,7 @@
 //! of them. `docs/drift.md` has the formulas; `tests/drift.rs` holds them to scipy and river.
 
 mod adwin;
+mod constant;
 pub mod figures;
 mod page_hinkley;
 mod scores;
@@ -15,4 +16,4 @@ pub use self::adwin::{Adwin, AdwinSettings};
 pub use self::page_hinkley::{PageHinkley, PageHinkleySettings, Side};
 pub use self::scores::{SCORE_BINS, Scores};
 pub use self::track::{FeatureFigures, Figures, Measure, Reference, Track};
-pub use self::watcher::{AssetFigures, Finding, PredictionFigures, Subject, Watcher};
+pub use self::watcher::{AssetFigures, Finding, PredictionFigures, Stuck, Subject, Watcher};

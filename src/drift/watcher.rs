@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::constant::Constant;
 use super::scores::Scores;
 use super::track::{FeatureFigures, Figures, Reference, Track};
 use crate::asset::AssetId;
@@ -71,13 +72,28 @@ pub struct Watcher {
 struct Watched {
     subject: Subject,
     tracks: BTreeMap<AssetId, Track>,
+    constants: BTreeMap<AssetId, Constant>,
     unwatched: u64,
+}
+
+/// A prediction that gives one asset the very same score whatever its readings are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stuck {
+    pub asset: AssetId,
+    pub score: f64,
+    /// So many times at least.
+    pub times: u32,
+}
+
+impl Watched {
+    fn new(subject: Subject) -> Self {
+        Self { subject, tracks: BTreeMap::new(), constants: BTreeMap::new(), unwatched: 0 }
+    }
 }
 
 impl Watcher {
     pub fn new(settings: DriftSettings, subjects: Vec<Subject>) -> Self {
-        let watched = |subject| Watched { subject, tracks: BTreeMap::new(), unwatched: 0 };
-        Self { settings, subjects: subjects.into_iter().map(watched).collect() }
+        Self { settings, subjects: subjects.into_iter().map(Watched::new).collect() }
     }
 
     pub const fn settings(&self) -> &DriftSettings {
@@ -88,7 +104,7 @@ impl Watcher {
     pub fn replace(&mut self, subject: Subject) {
         let known = self.subjects.iter_mut().find(|watched| watched.subject.id == subject.id);
         if let Some(watched) = known {
-            *watched = Watched { subject, tracks: BTreeMap::new(), unwatched: 0 };
+            *watched = Watched::new(subject);
         }
     }
 
@@ -113,6 +129,9 @@ impl Watcher {
         let track = watched.tracks.entry(asset).or_insert_with(|| {
             Track::new(Arc::clone(references), self.settings.frames, Scores::around(*raise))
         });
+        if self.settings.constant > 0 {
+            watched.constants.entry(asset).or_default().read(latest);
+        }
         if !track.observe(evidence, latest) {
             return None;
         }
@@ -122,10 +141,25 @@ impl Watcher {
     }
 
     pub fn score(&mut self, prediction: PredictionId, asset: AssetId, score: f64) {
-        let watched = self.subjects.iter_mut().find(|w| w.subject.id == prediction);
-        if let Some(track) = watched.and_then(|watched| watched.tracks.get_mut(&asset)) {
+        let Some(watched) = self.subjects.iter_mut().find(|w| w.subject.id == prediction) else {
+            return;
+        };
+        if let Some(track) = watched.tracks.get_mut(&asset) {
             track.scores.add(score);
         }
+        if let Some(constant) = watched.constants.get_mut(&asset) {
+            constant.answered(score);
+        }
+    }
+
+    /// The first asset to which the prediction says the same as long as [`DriftSettings::constant`] allows.
+    pub fn stuck(&self, prediction: PredictionId) -> Option<Stuck> {
+        let watched = self.subjects.iter().find(|w| w.subject.id == prediction)?;
+        let times = self.settings.constant;
+        let stuck = |(asset, constant): (&AssetId, &Constant)| {
+            Some(Stuck { asset: *asset, score: constant.stuck(times)?, times })
+        };
+        watched.constants.iter().find_map(stuck)
     }
 
     /// The figures of this moment.

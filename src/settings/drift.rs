@@ -21,6 +21,9 @@ pub struct DriftSettings {
     pub missing: f64,
     /// Share of values outside the card's `min` and `max`.
     pub outside: f64,
+    /// So many times in a row an asset may be given the very same score while its readings change,
+    /// before the model counts as broken. 0: any number.
+    pub constant: u32,
     /// 1 to 1000, as in OPC UA.
     pub severity: u16,
 }
@@ -35,15 +38,25 @@ impl Default for DriftSettings {
             ks: 0.25,
             missing: 0.2,
             outside: 0.1,
+            constant: 1000,
             severity: 300,
         }
     }
 }
 
 impl DriftSettings {
+    /// The asset that alerts about the box itself stand on.
+    pub const BOX: &str = "andon";
+
     /// The name of a prediction's drift alert.
     pub fn alert_of(prediction: &str) -> String {
         format!("{prediction}-drift")
+    }
+
+    /// The name of the alert that a prediction's model gives no answers that can be used. It stands
+    /// on [`BOX`](Self::BOX): the model is the same for all assets.
+    pub fn model_of(prediction: &str) -> String {
+        format!("{prediction}-model")
     }
 
     /// The name of the alert that a prediction is wrong more often than it was.

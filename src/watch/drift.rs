@@ -15,6 +15,9 @@ use crate::verdict::{PredictionId, Verdict};
 /// The alert is over when every figure is back below this share of its limit.
 const CLEAR: f64 = 0.7;
 
+/// At least: nobody is warned of anything while a model does not answer.
+const MODEL_SEVERITY: u16 = 600;
+
 pub(super) fn subjects(predictions: &[Bound]) -> Vec<Subject> {
     predictions.iter().map(|bound| subject(&bound.loaded)).collect()
 }
@@ -36,12 +39,14 @@ pub(super) fn specs(
         let (id, policy) = (id_of(names, &name), policy(settings));
         AlertSpec { id, name, policy, kind }
     };
-    let both = |bound: &Bound| {
+    let all = |bound: &Bound| {
         let name = &bound.loaded.name;
         let drift = spec(DriftSettings::alert_of(name), AlertKind::Drift);
-        [drift, spec(DriftSettings::errors_of(name), AlertKind::Errors)]
+        let mut model = spec(DriftSettings::model_of(name), AlertKind::Model);
+        model.policy.severity = Some(settings.severity.max(MODEL_SEVERITY));
+        [drift, model, spec(DriftSettings::errors_of(name), AlertKind::Errors)]
     };
-    predictions.iter().flat_map(both).collect()
+    predictions.iter().flat_map(all).collect()
 }
 
 impl Watch {

@@ -46,12 +46,13 @@ impl Watch {
         spec(self.flood.gate.settings(), &mut self.names)
     }
 
-    /// Alerts whose times are those of the box's clock: silences, as given, and floods.
+    /// Alerts whose times are those of the box's clock: silences, as given, floods and models.
     pub(super) fn timed_by_the_box(
         &mut self,
         mut silences: Vec<PredictionId>,
     ) -> Vec<PredictionId> {
         silences.push(id_of(&mut self.names, FloodSettings::ALERT));
+        silences.extend(self.model_alerts());
         silences
     }
 

@@ -4,6 +4,7 @@
 //! the clock. It never waits for the disk or the network, except to hold back sources while
 //! the store's queue is full.
 
+mod ailing;
 mod drift;
 mod flood;
 mod judge;
@@ -104,6 +105,7 @@ pub struct Watch {
     /// What labels said, on disk.
     counts: LabelCounts,
     flood: flood::Flood,
+    ailing: ailing::Ailing,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -177,6 +179,7 @@ impl Watch {
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
             flood: flood::Flood::new(&settings.flood),
+            ailing: ailing::Ailing::default(),
             future: settings.limits.future,
         }
     }
@@ -219,6 +222,7 @@ impl Watch {
                 _ = ticks.tick() => {
                     self.look_at_the_clock(began.elapsed());
                     self.advance(Timestamp::now());
+                    self.look_at_the_models(Timestamp::now());
                     self.drain_the_flood(Timestamp::now());
                 }
                 _ = marks.tick() => {

@@ -1,5 +1,6 @@
 //! The main job, end to end: a real broker, a real database file, the daemon as `run` starts it.
 
+mod ailing;
 mod audit;
 mod board;
 mod drift;

@@ -30,7 +30,10 @@ fn reserved(check: &mut Check<'_>, settings: &Settings) {
         let taken = settings.prediction.iter().find_map(|other| {
             let drift = DriftSettings::alert_of(&other.name) == *name;
             let errors = DriftSettings::errors_of(&other.name) == *name;
-            let what = drift.then_some("drift alert").or(errors.then_some("error alert"))?;
+            let model = DriftSettings::model_of(&other.name) == *name;
+            let what = (drift.then_some("drift alert"))
+                .or(errors.then_some("error alert"))
+                .or(model.then_some("model's alert"))?;
             Some((what, &other.name))
         });
         if let Some((what, other)) = taken {
