@@ -40,8 +40,9 @@ use crate::verdict::{Explained, Verdict};
 use crate::watch::{Feeds, LabelOrder, Order, Reshadow, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
-/// Batches between the sources and the main loop; a full channel holds the sources back.
-const BATCHES: usize = 256;
+/// Batches between the sources and the main loop; a full channel holds the sources back. In a flood
+/// each takes 128 KiB.
+const BATCHES: usize = 32;
 /// Verdicts between the model workers and the main loop.
 const VERDICTS: usize = 4096;
 /// Verdicts of shadows; where the main loop falls behind, the shadows wait.

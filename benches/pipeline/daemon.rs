@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+/// The buffer in a daemon's folder.
+pub(crate) const DATABASE: &str = "andon.db";
+
 pub(crate) struct Broker {
     child: Child,
     pub(crate) port: u16,
@@ -48,7 +51,7 @@ pub(crate) struct Daemon {
     child: Child,
     http: u16,
     pub(crate) started_in: Duration,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 #[derive(Debug)]
@@ -75,12 +78,14 @@ impl Usage {
 impl Daemon {
     /// Starts `andon run` with `config` plus a store and an HTTP port of its own.
     pub(crate) fn start(config: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir_in(
-            std::env::var_os("ANDON_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
-        )?;
+        Self::start_in(folder()?, config)
+    }
+
+    /// The same, with the buffer that lies in `folder`.
+    pub(crate) fn start_in(folder: tempfile::TempDir, config: &str) -> anyhow::Result<Self> {
         let http = free_port()?;
         let mut text = config.to_owned();
-        let database = folder.path().join("andon.db");
+        let database = folder.path().join(DATABASE);
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models");
         write!(
             text,
@@ -93,7 +98,7 @@ impl Daemon {
         let binary = std::env::var_os("ANDON_BIN")
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_andon")), PathBuf::from);
         let child = Command::new(binary).arg("run").arg("--config").arg(&file).spawn()?;
-        let mut daemon = Self { child, http, started_in: Duration::ZERO, _folder: folder };
+        let mut daemon = Self { child, http, started_in: Duration::ZERO, folder };
         let ready = until(Duration::from_secs(20), || {
             daemon.get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
         });
@@ -177,6 +182,13 @@ impl Daemon {
         Ok(())
     }
 
+    /// SIGKILL; gives back the folder as it was left.
+    pub(crate) fn kill(mut self) -> anyhow::Result<tempfile::TempDir> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(std::mem::replace(&mut self.folder, folder()?))
+    }
+
     fn get(&self, path: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
         stream.write_all(
@@ -194,6 +206,12 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A folder of its own, on the disk that `ANDON_BENCH_DIR` names.
+pub(crate) fn folder() -> anyhow::Result<tempfile::TempDir> {
+    let disk = std::env::var_os("ANDON_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    Ok(tempfile::tempdir_in(disk)?)
 }
 
 fn common(port: u16) -> String {

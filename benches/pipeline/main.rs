@@ -15,6 +15,7 @@ mod daemon;
 mod feed;
 mod load;
 mod modbus;
+mod reopen;
 
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("modbus-20x50-10hz", modbus::many_devices),
     ("modbus-1x1000-1hz", modbus::many_tags),
     ("feed", feed::run),
+    ("reopen-1gb", reopen::run),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -129,7 +129,7 @@ impl Intake {
         if self.open.messages == 0 {
             return None;
         }
-        let open = std::mem::take(&mut self.open);
+        let mut open = std::mem::take(&mut self.open);
         self.health.heard(open.received, u64::from(open.messages));
         let messages = u32::try_from(open.ids.len()).expect("a batch has few messages");
         if open.samples.is_empty() && open.pictures.is_empty() {
@@ -138,8 +138,11 @@ impl Intake {
             }
             return None;
         }
-        // The next batch is likely to be as large.
+        // The next batch is likely to be as large. One that is not gives the room back: it may wait long.
         self.open.samples = Vec::with_capacity(open.samples.len().min(BATCH_SAMPLES));
+        if open.samples.capacity() / 2 > open.samples.len() {
+            open.samples.shrink_to_fit();
+        }
         let receipt = (messages > 0).then(|| acks.receipt(open.ids));
         let mut parts = receipt.map(|receipt| receipt.split(open.pictures.len() + 1).into_iter());
         let mut part = || parts.as_mut().and_then(Iterator::next);

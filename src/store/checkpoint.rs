@@ -70,10 +70,15 @@ impl Checkpointer {
         }
     }
 
-    pub(super) async fn stop(&mut self) {
+    /// Waits for a running checkpoint: another one beside it would only find it in the way.
+    pub(super) async fn settle(&mut self) {
         if let Some(task) = self.running.take() {
             self.finished(task).await;
         }
+    }
+
+    pub(super) async fn stop(&mut self) {
+        self.settle().await;
         if let Some(connection) = self.connection.take() {
             drop(sqlx::Connection::close(connection).await);
         }

@@ -298,6 +298,10 @@ impl StoreWriter {
             let (_, wal) = self.location.sizes();
             // Nobody's reading may hold up the commits more than once, or cost a sample.
             let limit = self.checkpointer.truncate_above();
+            if wal > limit {
+                // The disk does not keep up with the commits: they wait.
+                self.checkpointer.settle().await;
+            }
             if wal > limit && !self.checkpointer.is_held() {
                 match checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await {
                     Ok(frames) if frames.busy => self.checkpointer.was_busy(),

@@ -51,7 +51,7 @@ pub use self::shadow::Reshadow;
 use self::shadow::Shadowing;
 
 /// Batches taken from the channel at once.
-const BATCHES_AT_ONCE: usize = 64;
+const BATCHES_AT_ONCE: usize = 16;
 /// How often the windows' places are written down for a restart.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
 /// A broker that comes back within this time sends again what it has not seen confirmed.
