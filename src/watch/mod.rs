@@ -12,6 +12,7 @@ mod orders;
 mod pictures;
 mod restore;
 mod retune;
+mod roll;
 mod shadow;
 mod steps;
 
@@ -103,6 +104,7 @@ pub struct Watch {
     shadow_workers: Vec<ModelWorker>,
     /// What labels said, on disk.
     counts: LabelCounts,
+    roll: roll::Roll,
     flood: flood::Flood,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
@@ -176,6 +178,7 @@ impl Watch {
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
+            roll: roll::Roll::default(),
             flood: flood::Flood::new(&settings.flood),
             future: settings.limits.future,
         }
@@ -205,9 +208,9 @@ impl Watch {
                     let _ = order.reply.send(outcome);
                 }
                 Some(label) = feeds.truths.recv() => self.labelled(&label, Timestamp::now()),
-                Some(LabelOrder { label, reply }) = feeds.labels.recv() => {
+                Some(LabelOrder { label, from, reply }) = feeds.labels.recv() => {
                     // Whoever asked may have gone.
-                    let _ = reply.send(self.label(&label, Timestamp::now()));
+                    let _ = reply.send(self.label(&label, &from, Timestamp::now()));
                 }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 Some(reshadow) = feeds.reshadows.recv() => {
@@ -224,6 +227,7 @@ impl Watch {
                 _ = marks.tick() => {
                     self.save_marks().await;
                     let _written_beside = self.save_labels();
+                    self.roll.turn(began.elapsed());
                     if began.elapsed() > RECALL {
                         self.inspector.forget();
                     }
@@ -395,6 +399,7 @@ impl Watch {
         while let Some(explained) = explained.recv().await {
             self.explained(&explained, Timestamp::now());
         }
+        self.roll.close();
         self.save_marks().await;
         if let Some(written) = self.save_labels() {
             // What went wrong stands in the log.
