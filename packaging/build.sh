@@ -16,7 +16,8 @@ arch=${1:-$(host_arch)}
 target=$(target_of "$arch")
 into=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 
-has() { cargo "$1" --version >/dev/null 2>&1; }
+# Not by `--version`, which not every version of theirs takes.
+has() { command -v "cargo-$1" >/dev/null; }
 
 command=(cargo)
 if has auditable; then

@@ -55,22 +55,44 @@ pub async fn watchdog(meters: Arc<Meters>, token: CancellationToken) {
         return;
     };
     let mut ticks = tokio::time::interval(limit / 3);
-    let mut last = None;
+    let mut pulse = Pulse::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = token.cancelled() => return,
         }
-        let beat = meters.heartbeat.load(Relaxed);
-        if last != Some(beat) {
+        if pulse.moved(meters.heartbeat.load(Relaxed)) {
             notify(&[NotifyState::Watchdog]);
         }
-        last = Some(beat);
+    }
+}
+
+/// Whether a count has gone on since it was last looked at.
+#[derive(Debug, Default)]
+struct Pulse {
+    last: Option<u64>,
+}
+
+impl Pulse {
+    fn moved(&mut self, beat: u64) -> bool {
+        self.last.replace(beat) != Some(beat)
     }
 }
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd could not be notified.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_feeds_nothing_until_it_moves_again() {
+        let mut pulse = Pulse::default();
+        let fed: Vec<bool> = [7, 8, 8, 8, 9, 9].into_iter().map(|beat| pulse.moved(beat)).collect();
+        assert_eq!(fed, [true, true, false, false, true, false]);
     }
 }

@@ -64,6 +64,8 @@ pub enum Origin {
     Signal(&'static str),
     /// A file that was written.
     File,
+    /// A command on this machine that acts on files without the daemon, and its user.
+    Command { user: u32 },
     /// The daemon, by a rule of its own.
     #[default]
     Itself,
@@ -90,6 +92,7 @@ impl fmt::Display for Origin {
             }
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::File => f.write_str("file"),
+            Self::Command { user } => write!(f, "command user {user}"),
             Self::Itself => f.write_str("andon"),
         }
     }

@@ -288,6 +288,50 @@ mod tests {
         assert!(list.contains("ca.pem: there is no revocation list"), "{list}");
     }
 
+    /// What a client has of a server that speaks these versions, and MQTT alone.
+    async fn met(
+        tls: &Tls,
+        spoken: &[&'static rustls::SupportedProtocolVersion],
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let files = tls.cert_file.as_deref().zip(tls.key_file.as_deref()).unwrap();
+        let (chain, key) = identity(files.0, files.1).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(spoken)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![b"mqtt".to_vec()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let stream = TcpStream::connect(listener.local_addr()?).await?;
+        let (accepted, _) = listener.accept().await?;
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::join!(connect(tls, "broker", stream), acceptor.accept(accepted)).0
+    }
+
+    #[tokio::test]
+    async fn a_protocol_is_agreed_on_or_there_is_no_link() {
+        let (_folder, mut tls) = files();
+        tls.alpn = vec!["mqtt".to_owned()];
+        let stream = met(&tls, &[&TLS13]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"mqtt"[..]));
+        tls.alpn = vec!["h2".to_owned()];
+        let error = met(&tls, &[&TLS13]).await.unwrap_err().to_string();
+        assert!(error.contains("NoApplicationProtocol"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_speaks_older_tls_than_the_least_gets_no_link() {
+        let (_folder, mut tls) = files();
+        tls.min_version = TlsVersion::V1_2;
+        met(&tls, &[&TLS12]).await.unwrap();
+        tls.min_version = TlsVersion::V1_3;
+        let error = met(&tls, &[&TLS12]).await.unwrap_err().to_string();
+        assert!(error.contains("ProtocolVersion"), "{error}");
+        met(&tls, &[&TLS12, &TLS13]).await.unwrap();
+    }
+
     #[test]
     fn an_exchanged_file_is_noticed() {
         let (_folder, tls) = files();

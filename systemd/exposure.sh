@@ -6,7 +6,8 @@ cd "$(dirname "$0")"
 
 if ! command -v systemd-analyze >/dev/null; then
     echo "exposure: SKIPPED, systemd-analyze is missing (apt-get install systemd)"
-    exit 0
+    [ -z "${CI:-}" ]
+    exit
 fi
 
 work=$(mktemp -d)

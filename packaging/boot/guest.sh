@@ -5,6 +5,8 @@ set -euo pipefail
 config=/etc/andon/andon.toml
 drop_ins=/etc/systemd/system/andon.service.d
 say() { echo "guest: $*"; }
+# entries MATCHES...: how many of the journal's entries have these fields.
+entries() { journalctl -q --no-pager -o json "$@" | wc -l; }
 fail() {
     say "FAILED: $*"
     journalctl --no-pager -q -n 40 -u andon -u mosquitto || true
@@ -47,6 +49,10 @@ say "enable and start, as shipped"
 systemctl --quiet enable --now andon || fail "start"
 active || fail "not active"
 [ "$(property WatchdogUSec)" = 30s ] || fail "no watchdog"
+
+say "the journal: fields, not only text"
+[ "$(entries -u andon SYSLOG_IDENTIFIER=andon ANDON_TARGET=andon::cli::run PRIORITY=6)" -ge 1 ] || fail "the log has no fields"
+says 'andon::cli::run: Andon is running. http="http://127.0.0.1:9187' journalctl -q -u andon -o cat || fail "the text lacks the fields"
 
 say "a forbidden system call kills from here on: the filter must hold all that is needed"
 drop_in strict <<'UNIT'
@@ -91,6 +97,18 @@ done
 ! nsenter -t "$pid" -m sh -c ': >/etc/andon/x' 2>/dev/null || fail "it can write /etc"
 ! nsenter -t "$pid" -m test -e /dev/vda || fail "it sees the disk"
 say "$(systemd-analyze security --no-pager andon | sed -n 's/.*\(Overall exposure.*\)/\1/p')"
+
+say "who did what, in the journal: over HTTP, over MQTT, by a command"
+andon alerts ack spindle-1 vibration-high --by 'R. Meyer' >/dev/null || fail "acknowledge"
+audit=(-u andon ANDON_TARGET=audit)
+[ "$(entries "${audit[@]}" ANDON_ACTION=acknowledge 'ANDON_BY=R. Meyer' ANDON_OUTCOME=done ANDON_OBJECT=spindle-1/vibration-high)" = 1 ] || fail "no audit of the acknowledgement"
+mosquitto_pub -h 127.0.0.1 -q 1 -t plant/andon/spindle-1/label/bearing -m 'no label'
+labelled() { [ "$(entries "${audit[@]}" ANDON_ACTION=label ANDON_OUTCOME=refused PRIORITY=4)" = 1 ]; }
+await 30 "the audit of a label" labelled
+cp -r /usr/share/andon/models/spindle-anomaly /run/spindle-anomaly
+andon model add "$(echo /run/spindle-anomaly/*)" --by admin 2>/dev/null && fail "a version was added over itself"
+added() { [ "$(entries -t andon ANDON_TARGET=audit ANDON_ACTION=add ANDON_BY=admin ANDON_OUTCOME=refused _UID=0)" = 1 ]; }
+await 30 "the audit of a command" added
 
 say "killed: it comes back and remembers"
 kill -KILL "$pid"
@@ -157,6 +175,33 @@ systemctl reload andon || fail "reload"
 sleep 2
 active || fail "reload ended it"
 [ "$(property MainPID)" = "$pid" ] || fail "reload restarted it"
+changed=(-u andon ANDON_TARGET=audit ANDON_ACTION=reload 'ANDON_DETAIL=1 settings have changed, 0 need a restart')
+before=$(entries "${changed[@]}")
+sed -i 's/^limit = 5.0/limit = 6.0/' "$config"
+systemctl reload andon || fail "reload of a change"
+reloaded() { [ "$(entries "${changed[@]}")" -gt "$before" ]; }
+await 30 "the audit of the reload" reloaded
+[ "$(entries -u andon ANDON_TARGET=audit ANDON_ACTION=reload 'ANDON_FROM=signal SIGHUP')" -ge 1 ] || fail "the signal is not in the audit"
+wrong=(-u andon ANDON_TARGET=audit ANDON_ACTION=reload ANDON_OUTCOME=refused PRIORITY=4)
+refusals=$(entries "${wrong[@]}")
+echo 'wrong = true' >>"$config"
+systemctl reload andon || fail "reload of a wrong file"
+refused() { [ "$(entries "${wrong[@]}")" -gt "$refusals" ]; }
+await 30 "the refusal of a wrong file" refused
+[ "$(property MainPID)" = "$pid" ] || fail "a wrong file ended it"
+sed -i '$d' "$config"
+
+say "HTTP on a socket in the unit's own folder"
+sed -i 's|^listen = .*|listen = "unix:/run/andon/http.sock"|' "$config"
+systemctl restart andon || fail "restart with a socket"
+on_socket() { says '"state": *"online"' andon status --json; }
+await 60 "an answer on the socket" on_socket
+[ "$(stat -c %U:%G:%a:%F /run/andon/http.sock)" = andon:andon:660:socket ] || fail "the socket is $(stat -c %U:%G:%a:%F /run/andon/http.sock)"
+[ "$(stat -c %U:%a /run/andon)" = andon:750 ] || fail "/run/andon is $(stat -c %U:%a /run/andon)"
+! setpriv --reuid=nobody --clear-groups andon status --url unix:/run/andon/http.sock >/dev/null 2>&1 || fail "anybody may use the socket"
+andon alerts ack spindle-1 vibration-high --by nobody >/dev/null 2>&1 || true
+on_audit() { [ "$(entries -u andon ANDON_TARGET=audit ANDON_ACTION=acknowledge 'ANDON_FROM=http user 0 without token')" = 1 ]; }
+await 30 "the user's number in the audit" on_audit
 
 say "stop: drained, in time, no failure"
 systemctl stop andon

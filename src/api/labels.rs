@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use super::Desk;
 use super::problem::{Problem, ProblemBody, says_json};
+use crate::audit::Entry;
 use crate::feedback::{Label, Placed, Unplaced};
+use crate::http::Caller;
 use crate::time::Timestamp;
 use crate::watch::LabelOrder;
 
@@ -89,17 +91,19 @@ pub(super) struct Labelled {
 )]
 pub(super) async fn post_label(
     State(desk): State<Desk>,
+    Caller(from): Caller,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Result<Json<Labelled>, StatusCode>, Problem> {
     says_json(&headers)?;
     let label = Label::parse(&body, None).map_err(|error| {
         desk.live.feedback().malformed();
+        Entry { action: "label", object: "unreadable", by: None, from: &from }.refused(&error);
         Problem::bad_request(error.to_string())
     })?;
     let (reply, answer) = oneshot::channel();
     let stopping = || Problem::unavailable("the daemon is stopping");
-    desk.labels.send(LabelOrder { label, reply }).await.map_err(|_| stopping())?;
+    desk.labels.send(LabelOrder { label, from, reply }).await.map_err(|_| stopping())?;
     match answer.await.map_err(|_| stopping())? {
         Ok(Placed::Joined(joined)) => Ok(Ok(Json(Labelled {
             outcome: joined.cell.as_str(),

@@ -14,6 +14,7 @@ mod evaluate;
 mod explain;
 mod export;
 mod health;
+mod log;
 mod look;
 mod modbus;
 mod model;

@@ -1,6 +1,7 @@
 //! `andon model`: what the box has, whether a package is right, and putting one into the
 //! repository or out of it; and which version predicts.
 
+mod asker;
 mod remove;
 
 use std::fs::{self, File};
@@ -12,6 +13,7 @@ use anyhow::{Context, anyhow, bail};
 
 use serde_json::{Value, json};
 
+use self::asker::Asker;
 use super::client::{Daemon, List, text, whole};
 use crate::api::segment;
 use crate::config;
@@ -27,7 +29,12 @@ pub(super) enum Command {
     /// Verify a package: hash, card against graph, golden pair.
     Check(Package),
     /// Verify a package and copy it into the repository. Nothing that runs is touched.
-    Add(Package),
+    Add {
+        #[command(flatten)]
+        package: Package,
+        #[command(flatten)]
+        asker: Asker,
+    },
     /// Sign a version's folder: every file in it, with a private key of your own.
     Sign(Keyed),
     /// Hold a version's folder against its signature.
@@ -45,6 +52,8 @@ pub(super) enum Command {
         model: String,
         /// The version, where it does not stand with the name.
         version: Option<String>,
+        #[command(flatten)]
+        asker: Asker,
         #[command(flatten)]
         daemon: Daemon,
     },
@@ -113,11 +122,15 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             }
             shadow(asked, name, version.filter(|_| !end))
         }
-        Command::Remove { model, version, daemon } => {
+        Command::Remove { model, version, asker, daemon } => {
             let (name, Some(version)) = named(model, version.as_deref())? else {
                 bail!("`{model}` names no version; write <name>/<version>");
             };
-            let folder = remove::remove(daemon, name, version)?;
+            let object = format!("{name}/{version}");
+            let remove = || remove::remove(daemon, name, version);
+            let folder = asker.audited("remove", &object, remove, |folder| {
+                format!("from {}", folder.display())
+            })?;
             println!("{name} {version} is removed from {}.", folder.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -145,10 +158,12 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             println!("{}", said(&service, "is good"));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Add(package) => {
-            let (settings, service, folder) = package.verify()?;
-            let identity = &service.identity;
-            let target = copy(&folder, &settings.models, &identity.name, &identity.version)?;
+        Command::Add { package, asker } => {
+            let add = || package.add();
+            let object = package.folder.display().to_string();
+            let (service, target) = asker.audited("add", &object, add, |(service, target)| {
+                format!("SHA-256 {} to {}", service.identity.sha256, target.display())
+            })?;
             println!("{}", said(&service, &format!("is good and lies in {}", target.display())));
             Ok(ExitCode::SUCCESS)
         }
@@ -222,6 +237,14 @@ impl Keyed {
 }
 
 impl Package {
+    /// What was added, and where it lies now.
+    fn add(&self) -> anyhow::Result<(Service, PathBuf)> {
+        let (settings, service, folder) = self.verify()?;
+        let identity = &service.identity;
+        let target = copy(&folder, &settings.models, &identity.name, &identity.version)?;
+        Ok((service, target))
+    }
+
     /// Loads it as the daemon would; gives the package's folder too.
     fn verify(&self) -> anyhow::Result<(RuntimeSettings, Service, PathBuf)> {
         let loaded = config::load(&self.config, config::environment())

@@ -1,19 +1,16 @@
 //! `andon run`: the daemon, from its configuration to its exit code.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::check;
-use crate::audit;
+use super::{check, log};
 use crate::lifecycle::{self, DRAIN_DEADLINE, Signals};
 use crate::pipeline::{self, Running};
 use crate::plan::Checked;
 use crate::reload::{Follower, Stamp};
-use crate::settings::LogSettings;
 
 pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
     // Before it is read, so that no later change is missed.
@@ -21,7 +18,7 @@ pub(super) fn main(config: &Path) -> anyhow::Result<ExitCode> {
     let Some(checked) = check::checked(config) else {
         return Ok(ExitCode::FAILURE);
     };
-    log_to_stderr(&checked.settings.log)?;
+    log::start(&checked.settings.log)?;
     runtime()?.block_on(serve(config, before, checked))
 }
 
@@ -83,20 +80,4 @@ async fn until_stopped(mut running: Running, signals: &mut Signals) -> ExitCode 
             ExitCode::FAILURE
         }
     }
-}
-
-fn log_to_stderr(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.level)
-        .with_context(|| format!("log.level `{}` is no filter; try `info`", settings.level))?
-        .add_directive(format!("{}=info", audit::TARGET).parse()?);
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    if settings.json {
-        subscriber.json().init();
-    } else {
-        subscriber.init();
-    }
-    Ok(())
 }

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use super::{Bound, Watch};
 use crate::alert::wire::decode_level;
 use crate::alert::{AlertRecord, AlertState};
-use crate::feedback::{Joined, Judged, Label, Placed, Raise, Unplaced};
+use crate::feedback::{About, Joined, Judged, Label, Placed, Raise, Unplaced};
 use crate::frame::Threshold;
-use crate::message::CommandMessage;
+use crate::message::{CommandMessage, Origin};
 use crate::model::LoadedPrediction;
 use crate::settings::DriftSettings;
 use crate::time::Timestamp;
@@ -23,6 +23,7 @@ const RAISES: usize = 1000;
 #[derive(Debug)]
 pub struct LabelOrder {
     pub label: Label,
+    pub from: Origin,
     pub reply: oneshot::Sender<Result<Placed, Unplaced>>,
 }
 
@@ -44,6 +45,16 @@ pub(super) fn judged<'a>(predictions: impl Iterator<Item = &'a LoadedPrediction>
     predictions.filter_map(judged).collect()
 }
 
+/// `bad: true_positive of root/1.0.0`
+fn told(bad: bool, placed: &Placed) -> String {
+    let word = if bad { "bad" } else { "good" };
+    match placed {
+        Placed::Joined(joined) if joined.repeated => format!("{word}: said before"),
+        Placed::Joined(joined) => format!("{word}: {} of {}", joined.cell.as_str(), joined.model),
+        Placed::Waiting => format!("{word}: waits for its verdict"),
+    }
+}
+
 impl Watch {
     /// A verdict that may be labelled later, or for which a label waits.
     pub(super) fn remember(&mut self, verdict: &Verdict, now: Timestamp) {
@@ -53,22 +64,35 @@ impl Watch {
         }
     }
 
-    pub(super) fn label(&mut self, label: &Label, now: Timestamp) -> Result<Placed, Unplaced> {
+    pub(super) fn label(
+        &mut self,
+        label: &Label,
+        from: &Origin,
+        now: Timestamp,
+    ) -> Result<Placed, Unplaced> {
+        let object = match &label.about {
+            About::Window { asset, prediction, .. } => format!("{asset}/{prediction}"),
+            About::Alert { alert_id } => format!("alert {alert_id}"),
+        };
         let latest = now.saturating_add(self.future);
         let registry = Arc::clone(&self.registry);
         let asset_of = |name: &str| registry.lookup_asset(name);
-        let placed = self.live.feedback().label(label, asset_of, latest, now)?;
-        if let Placed::Joined(joined) = &placed {
+        let placed = self.live.feedback().label(label, asset_of, latest, now);
+        match &placed {
+            Ok(placed) => self.roll.done(&object, from, &told(label.bad, placed)),
+            Err(error) => self.roll.refused(&object, from, error),
+        }
+        if let Ok(Placed::Joined(joined)) = &placed {
             self.placed(joined, now);
         }
-        Ok(placed)
+        placed
     }
 
     /// A label that came over MQTT.
     pub(super) fn labelled(&mut self, message: &CommandMessage, now: Timestamp) {
         let (asset, prediction) = (decode_level(&message.asset), decode_level(&message.prediction));
         match Label::parse(&message.body, Some((&asset, &prediction))) {
-            Ok(label) => match self.label(&label, now) {
+            Ok(label) => match self.label(&label, &message.from, now) {
                 Ok(_counted) => {}
                 Err(error) => {
                     tracing::debug!(%asset, %prediction, %error, "A label joins no verdict.");
@@ -76,6 +100,7 @@ impl Watch {
             },
             Err(error) => {
                 self.live.feedback().malformed();
+                self.roll.refused(&format!("{asset}/{prediction}"), &message.from, &error);
                 tracing::warn!(%asset, %prediction, %error, "A label cannot be read.");
             }
         }

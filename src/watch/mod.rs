@@ -13,6 +13,7 @@ mod orders;
 mod pictures;
 mod restore;
 mod retune;
+mod roll;
 mod shadow;
 mod steps;
 
@@ -104,6 +105,7 @@ pub struct Watch {
     shadow_workers: Vec<ModelWorker>,
     /// What labels said, on disk.
     counts: LabelCounts,
+    roll: roll::Roll,
     flood: flood::Flood,
     ailing: ailing::Ailing,
     /// How far ahead of the box's clock an event time may lie.
@@ -178,6 +180,7 @@ impl Watch {
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
+            roll: roll::Roll::default(),
             flood: flood::Flood::new(&settings.flood),
             ailing: ailing::Ailing::default(),
             future: settings.limits.future,
@@ -208,9 +211,9 @@ impl Watch {
                     let _ = order.reply.send(outcome);
                 }
                 Some(label) = feeds.truths.recv() => self.labelled(&label, Timestamp::now()),
-                Some(LabelOrder { label, reply }) = feeds.labels.recv() => {
+                Some(LabelOrder { label, from, reply }) = feeds.labels.recv() => {
                     // Whoever asked may have gone.
-                    let _ = reply.send(self.label(&label, Timestamp::now()));
+                    let _ = reply.send(self.label(&label, &from, Timestamp::now()));
                 }
                 Some(retune) = feeds.retunes.recv() => self.retune(retune, Timestamp::now()),
                 Some(reshadow) = feeds.reshadows.recv() => {
@@ -228,6 +231,7 @@ impl Watch {
                 _ = marks.tick() => {
                     self.save_marks().await;
                     let _written_beside = self.save_labels();
+                    self.roll.turn(began.elapsed());
                     if began.elapsed() > RECALL {
                         self.inspector.forget();
                     }
@@ -399,6 +403,7 @@ impl Watch {
         while let Some(explained) = explained.recv().await {
             self.explained(&explained, Timestamp::now());
         }
+        self.roll.close();
         self.save_marks().await;
         if let Some(written) = self.save_labels() {
             // What went wrong stands in the log.

@@ -1,7 +1,7 @@
 //! The audit log: one line for each thing that was asked for, whoever asked, however it ended.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc;
 
@@ -97,6 +97,23 @@ fn told(line: [String; 6]) -> String {
     format!("{action} | {object} | {by} | {from} | {outcome} | {detail}")
 }
 
+const ROOT: &str = "[[prediction]]\nname = \"root\"\nmodel = \"root\"\nassets = [\"press-*\"]\n\
+                    alert = { raise = 100.0 }\n";
+
+/// A version of the model `root` in a repository; gives its folder.
+fn put(models: &Path, version: &str) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/root/1.0.0");
+    let to = models.join("root").join(version);
+    std::fs::create_dir_all(&to).expect("a folder");
+    for file in ["model.onnx", "golden.json"] {
+        std::fs::copy(from.join(file), to.join(file)).expect("copied");
+    }
+    let card = std::fs::read_to_string(from.join("model.toml")).expect("a card");
+    let card = card.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+    std::fs::write(to.join("model.toml"), card).expect("written");
+    to
+}
+
 async fn alert(plant: &mut Plant) {
     plant.send("press-1", 1, &[("temperature", 60.0)]).await;
     // The daemon may not have subscribed yet.
@@ -184,21 +201,10 @@ async fn a_page_of_another_site_and_a_name_bent_to_the_box_are_written() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_version_the_way_back_and_loading_for_requests_are_written() {
-    let rules = "[[prediction]]\nname = \"root\"\nmodel = \"root\"\nassets = [\"press-*\"]\n\
-                 alert = { raise = 100.0 }\n";
-    let plant = Plant::new(rules).await;
+    let plant = Plant::new(ROOT).await;
     let models = plant.folder.path().join("models");
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/root/1.0.0");
-    for version in ["1.0.0", "1.1.0"] {
-        let to = models.join("root").join(version);
-        std::fs::create_dir_all(&to).expect("a folder");
-        for file in ["model.onnx", "golden.json"] {
-            std::fs::copy(from.join(file), to.join(file)).expect("copied");
-        }
-        let card = std::fs::read_to_string(from.join("model.toml")).expect("a card");
-        let card = card.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
-        std::fs::write(to.join("model.toml"), card).expect("written");
-    }
+    put(&models, "1.0.0");
+    put(&models, "1.1.0");
     plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
     let daemon = Logged::start(&plant);
     let here = "http 127.0.0.1 without token";
@@ -231,6 +237,76 @@ async fn another_version_the_way_back_and_loading_for_requests_are_written() {
     daemon.post("/v2/repository/models/root/unload", JSON, "").await;
     let line = told(daemon.audited());
     assert!(line.starts_with(&format!("unload | root |  | {here} | refused | ")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_label_says_and_what_became_of_it_is_written() {
+    let plant = Plant::new(ROOT).await;
+    let models = plant.folder.path().join("models");
+    put(&models, "1.0.0");
+    plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
+    let daemon = Logged::start(&plant);
+    let here = "http 127.0.0.1 without token";
+    let path = "/api/v1/labels";
+    daemon.post(path, JSON, "gibberish").await;
+    let line = told(daemon.audited());
+    assert!(line.starts_with(&format!("label | unreadable |  | {here} | refused | ")), "{line}");
+    daemon.post(path, JSON, r#"{"alert_id":"x","label":"true"}"#).await;
+    let line = told(daemon.audited());
+    let refused = format!("label | alert x |  | {here} | refused | there is no alert x");
+    assert!(line.starts_with(&refused), "{line}");
+    // The asset is known from its first reading on; the verdict on that time never comes.
+    plant.send("press-1", 1, &[("a", 4.0)]).await;
+    let body =
+        r#"{"asset":"press-1","prediction":"root","time":"2023-11-14T23:00:00Z","label":"bad"}"#;
+    let taken = async {
+        while !daemon.post(path, JSON, body).await.starts_with("HTTP/1.1 202") {
+            plant.send("press-1", 1, &[("a", 4.0)]).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("the label is taken");
+    let done = format!("label | press-1/root |  | {here} | done | bad: waits for its verdict");
+    let written = (0..30).find(|_| told(daemon.audited()) == done);
+    assert!(written.is_some(), "{done}");
+    plant.publish("site/press-1/label/root", b"gibberish").await;
+    let from = "mqtt plant site/press-1/label/root";
+    let line = told(daemon.audited());
+    assert!(line.starts_with(&format!("label | press-1/root |  | {from} | refused | ")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_change_the_repository_without_the_daemon_write_it_too() {
+    // Where there is a journal, the lines are there; `make boot-test` looks at them.
+    if Path::new("/run/systemd/journal/socket").exists() {
+        return;
+    }
+    let plant = Plant::new("").await;
+    let models = plant.folder.path().join("models");
+    put(&models, "1.0.0");
+    plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
+    let brought = put(&plant.folder.path().join("brought"), "1.1.0");
+    let run = |action: &str, what: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+        command.args(["model", action, what, "--by", "R. Meyer", "--config"]).arg(plant.config());
+        if action == "remove" {
+            command.args(["--url", "http://127.0.0.1:1"]);
+        }
+        let output = command.output().expect("an outcome");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let package = brought.display().to_string();
+    let added = run("add", &package);
+    let line = format!(
+        "audit: Something was asked for and done. action=\"add\" object={package:?} by=\"R. Meyer\" from=\"command user "
+    );
+    assert!(added.contains(&line) && added.contains("SHA-256"), "{added}");
+    let again = run("add", &package);
+    assert!(again.contains("outcome=\"refused\"") && again.contains("is there already"), "{again}");
+    let removed = run("remove", "root/1.1.0");
+    let line = "action=\"remove\" object=\"root/1.1.0\" by=\"R. Meyer\"";
+    assert!(removed.contains(line) && removed.contains("outcome=\"done\""), "{removed}");
+    let missing = run("remove", "root/../1.0.0");
+    assert!(missing.contains("outcome=\"refused\""), "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,6 +51,31 @@ async fn sigterm_drains_and_exits_with_zero() {
     assert!(status.success(), "exit: {status}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn systemd_is_told_of_the_start_of_each_beat_and_of_the_stop() {
+    let plant = Plant::new(HOT_RULE).await;
+    let path = plant.folder.path().join("notify");
+    let systemd = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    systemd.set_read_timeout(Some(PATIENCE)).expect("a patience");
+    let told = || {
+        let mut buffer = [0; 256];
+        let length = systemd.recv(&mut buffer).expect("a notification in time");
+        String::from_utf8(buffer[..length].to_vec()).expect("text")
+    };
+    let mut command = andon("run", &plant.config());
+    // A third of the limit is the distance of the beats.
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "150000");
+    let mut daemon = command.spawn().expect("the daemon");
+    assert_eq!(told().trim_end(), "READY=1\nSTATUS=running");
+    for _ in 0..3 {
+        assert_eq!(told().trim_end(), "WATCHDOG=1");
+    }
+    signal(&daemon, "-TERM");
+    let last = (0..1000).map(|_| told()).find(|told| told.trim_end() != "WATCHDOG=1");
+    assert_eq!(last.as_deref().map(str::trim_end), Some("STOPPING=1"));
+    assert!(ended(&mut daemon).await.success());
+}
+
 /// A daemon whose alert is over, and whose broker has fallen silent before it could confirm that.
 async fn unconfirmed(plant: &mut Plant) -> (Relay, Child, serde_json::Value) {
     let relay = Relay::before(plant, 1).await;
