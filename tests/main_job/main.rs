@@ -15,6 +15,7 @@ mod replay;
 mod shadow;
 mod snapshots;
 mod swap;
+mod viewers;
 mod wire;
 
 use std::time::Duration;
