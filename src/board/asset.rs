@@ -45,6 +45,9 @@ pub(super) fn render(asset: &AssetDetail, marks: &str, words: &Words, now: Times
         }
         h2 { (words.trends) }
         div.trends {
+            @for judge in asset.judges.iter().filter(|judge| judge.model.is_some()) {
+                (course(judge, marks, words))
+            }
             @for reading in asset.readings.iter().take(TRENDS) {
                 figure data-trend-asset=(reading.asset) data-trend-tag=(reading.tag)
                     data-marks=(marks) data-limit=[limit(asset, &reading.tag)] {
@@ -69,6 +72,21 @@ pub(super) fn render(asset: &AssetDetail, marks: &str, words: &Words, now: Times
                     }
                 }
             }
+        }
+    }
+}
+
+/// A model's score; the script draws its course since the page was opened.
+fn course(judge: &Judgement, marks: &str, words: &Words) -> Markup {
+    let (Some(score), Some(at)) = (judge.score, judge.at) else { return html! {} };
+    html! {
+        figure data-score-of=(judge.name) data-score=(score) data-score-at=(at.as_millis())
+            data-marks=(marks) data-limit=[judge.raise] {
+            figcaption {
+                strong { (judge.name) ": " (words.score) } " "
+                span { (number(score)) }
+            }
+            svg role="img" aria-label=(judge.name) viewBox="0 0 600 120" preserveAspectRatio="none" {}
         }
     }
 }

@@ -126,17 +126,30 @@ setInterval(() => {
 }, 10_000);
 
 function take(readings) {
-  for (const { tag, time, value } of readings) {
-    const series = trends.get(tag);
-    const at = Date.parse(time);
-    if (!series || at <= (series.time_ms.at(-1) ?? 0)) continue;
-    series.time_ms.push(at);
-    for (const name of ['min', 'max', 'last']) series[name].push(value);
-    while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
+  for (const { tag, time, value } of readings) append(trends.get(tag), Date.parse(time), value);
+}
+
+function append(series, at, value) {
+  if (!series || at <= (series.time_ms.at(-1) ?? 0)) return;
+  series.time_ms.push(at);
+  for (const name of ['min', 'max', 'last']) series[name].push(value);
+  while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
+}
+
+// A model's scores are not in the buffer: they are kept from the page's opening on.
+const scores = new Map();
+
+function drawScores() {
+  for (const figure of main.querySelectorAll('[data-score-of]')) {
+    const { scoreOf, score, scoreAt } = figure.dataset;
+    if (!scores.has(scoreOf)) scores.set(scoreOf, { time_ms: [], min: [], max: [], last: [] });
+    append(scores.get(scoreOf), Number(scoreAt), Number(score));
+    curve(figure, scores.get(scoreOf), figure.dataset);
   }
 }
 
 function draw() {
+  drawScores();
   for (const figure of main.querySelectorAll('[data-trend-tag]')) {
     const { trendAsset: asset, trendTag: tag } = figure.dataset;
     const series = trends.get(tag);
@@ -156,8 +169,8 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
   const least = Math.min(...min.filter(Number.isFinite)), most = Math.max(...max.filter(Number.isFinite));
   if (!Number.isFinite(least)) return;
   // A rule's limit is part of the picture.
-  const at = limit === undefined ? [] : [Number(limit)];
-  const low = Math.min(least, ...at), high = Math.max(most, ...at);
+  const limits = limit === undefined ? [] : [Number(limit)];
+  const low = Math.min(least, ...limits), high = Math.max(most, ...limits);
   const x = at => ((at - begin) / Math.max(end - begin, 1) * 600).toFixed(1);
   const y = value => (112 - (value - low) / (high - low || 1) * 104).toFixed(1);
   let path = '', gaps = '';
@@ -183,7 +196,7 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
     .concat(run.toReversed().map(i => `${x(time_ms[i])},${y(min[i])}`)).join(' ');
   const svg = figure.querySelector('svg');
   svg.innerHTML = gaps + bands.map(run => `<polygon class="band" points="${band(run)}"/>`).join('')
-    + at.map(value => `<line class="limit" x1="0" x2="600" y1="${y(value)}" y2="${y(value)}"/>`).join('')
+    + limits.map(value => `<line class="limit" x1="0" x2="600" y1="${y(value)}" y2="${y(value)}"/>`).join('')
     + (marks || '').split(',').filter(mark => mark >= begin && mark <= end)
       .map(mark => `<line class="mark" x1="${x(mark)}" x2="${x(mark)}" y1="0" y2="120"/>`).join('')
     + `<path class="curve" d="${path}"/>`;

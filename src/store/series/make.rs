@@ -23,7 +23,7 @@ const STRETCH_SAMPLES: u64 = 1 << 18;
 /// ... or so many blocks: what has to be read one by one until then.
 const STRETCH_BLOCKS: u64 = 1024;
 /// One step writes about so many bytes at most ...
-const STEP_BYTES: usize = 256 << 10;
+const STEP_BYTES: usize = 128 << 10;
 /// ... and so many rows.
 const STEP_ROWS: usize = 256;
 /// After work it rests for so many times as long, so that old samples never hold up new ones.
