@@ -189,7 +189,8 @@ async fn time_to_commit_a_change() {
 #[ignore = "a measurement"]
 async fn one_tag_s_day_of_a_thousand() {
     const DAY: i64 = 86_400;
-    let folder = TempDir::new_in(".").unwrap();
+    // In memory: 86,400 commits would take six minutes of fsync on a disk.
+    let folder = TempDir::new_in("/dev/shm").unwrap();
     let ledger = Arc::new(Ledger::default());
     let settings = StoreSettings {
         path: folder.path().join("andon.db"),
@@ -252,8 +253,6 @@ async fn one_tag_s_day_of_a_thousand() {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(240) {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // A commit wakes the writer.
-        store.save_marks(Vec::new()).await;
         let now = sqlx::query_as(
             "SELECT coalesce(max(last_block), 0), (SELECT max(id) FROM block) FROM stretch",
         )

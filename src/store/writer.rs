@@ -18,7 +18,7 @@ use super::connect::Location;
 use super::error::{Failure, StoreError};
 use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
-use super::series::{Maker, PACE};
+use super::series::{Maker, Pace};
 use super::shared::Shared;
 use crate::sample::Sample;
 use crate::tag::Registry;
@@ -94,11 +94,12 @@ impl StoreWriter {
         let checkpoint_bytes = (start.retention.bytes / 16).clamp(1 << 16, CHECKPOINT_BYTES);
         let (file, wal) = location.sizes();
         let full = file + wal > start.retention.bytes / 2;
+        let pace = Pace::of(start.retention.bytes);
         let checkpointer =
             Checkpointer::new(location.clone(), Arc::clone(&shared), checkpoint_bytes);
         Self {
             _closing: CloseOnDrop(Arc::clone(&shared)),
-            maker: Maker::new(Arc::clone(&shared), PACE),
+            maker: Maker::new(Arc::clone(&shared), pace),
             shared,
             registry,
             location,
@@ -144,6 +145,8 @@ impl StoreWriter {
                 Due::At(at) => at.min(self.upkeep_at),
                 _ => self.upkeep_at,
             };
+            let series = self.maker.due().filter(|_| self.retry_at.is_none());
+            let wake_at = series.map_or(wake_at, |at| at.min(wake_at));
             tokio::select! {
                 () = token.cancelled() => {}
                 () = tokio::time::sleep_until(wake_at) => {}

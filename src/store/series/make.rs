@@ -39,8 +39,13 @@ pub(in crate::store) struct Pace {
     pub(in crate::store) rest: u32,
 }
 
-pub(in crate::store) const PACE: Pace =
-    Pace { samples: STRETCH_SAMPLES, blocks: STRETCH_BLOCKS, rest: REST };
+impl Pace {
+    /// In a small buffer no step may be large: its file must not grow over its limit.
+    pub(in crate::store) fn of(retain_bytes: u64) -> Self {
+        let samples = (retain_bytes / 512).clamp(1024, STRETCH_SAMPLES);
+        Self { samples, blocks: STRETCH_BLOCKS, rest: REST }
+    }
+}
 
 /// What there is for a stretch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,8 +140,7 @@ impl Maker {
                 Err(_) => self.rest_until = Instant::now() + AFTER_FAILURE,
             }
         }
-        let free = self.making.is_none() && self.steps.is_empty();
-        if self.waiting.is_enough(self.pace) && free && self.rest_until <= Instant::now() {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
             let (shared, next, pace) = (Arc::clone(&self.shared), self.next, self.pace);
             self.making = Some(tokio::spawn(async move {
                 let outcome = make(&shared.readers, &shared.gauges, next, pace).await;
@@ -144,6 +148,12 @@ impl Maker {
                 outcome
             }));
         }
+    }
+
+    /// When there is something to begin with, if there is.
+    pub(in crate::store) fn due(&self) -> Option<Instant> {
+        let free = self.making.is_none() && self.steps.is_empty();
+        (free && self.waiting.is_enough(self.pace)).then_some(self.rest_until)
     }
 
     fn made(&mut self, made: Made) {

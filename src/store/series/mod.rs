@@ -11,7 +11,7 @@ mod read;
 
 use sqlx::SqliteConnection;
 
-pub(super) use self::make::{Maker, PACE};
+pub(super) use self::make::{Maker, Pace};
 pub(super) use self::read::read_tag;
 use crate::tag::TagId;
 

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::make::Pace;
 use super::*;
 use crate::sample::{Batch, Quality, Sample};
 use crate::settings::StoreSettings;
