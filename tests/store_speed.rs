@@ -12,6 +12,7 @@ use andon::settings::StoreSettings;
 use andon::store::{AlertChange, AlertKey, Store};
 use andon::tag::{Registry, TagId};
 use andon::time::Timestamp;
+use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -181,4 +182,105 @@ async fn time_to_commit_a_change() {
         token.cancel();
         writer.await.unwrap();
     }
+}
+
+/// A day of 1,000 tags at 1 Hz: a block a second, as `commit_interval = "1s"` makes them. Takes minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn one_tag_s_day_of_a_thousand() {
+    const DAY: i64 = 86_400;
+    // In memory: 86,400 commits would take six minutes of fsync on a disk.
+    let folder = TempDir::new_in("/dev/shm").unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let settings = StoreSettings {
+        path: folder.path().join("andon.db"),
+        commit_interval: Duration::ZERO,
+        commit_samples: TAGS as usize,
+        ..StoreSettings::default()
+    };
+    let registry = Arc::new(Registry::new(TAGS as usize));
+    let opened = Store::open(&settings, Arc::clone(&registry), Arc::clone(&ledger)).await;
+    let (store, writer) = opened.unwrap();
+    for tag in 0..TAGS {
+        registry.intern(&format!("asset-{}", tag / 10), &format!("t{}", tag % 10)).unwrap();
+    }
+    let token = CancellationToken::new();
+    let running = tokio::spawn(writer.run(token.clone()));
+    let start = Timestamp::now().saturating_sub(Duration::from_secs(DAY.unsigned_abs()));
+    let begin = Instant::now();
+    for second in 0..DAY {
+        let now = start.saturating_add(Duration::from_secs(second.unsigned_abs()));
+        let time = Timestamp::from_millis(now.as_millis());
+        let samples = (0..TAGS).map(|tag| {
+            let noise = noise(second.unsigned_abs() * 1000 + u64::from(tag));
+            let value = f64::from(tag) * 7.0 + noise * 4.0;
+            Sample::new(TagId(tag), time, (value * 100.0).round() / 100.0)
+        });
+        let samples = Arc::new(samples.collect());
+        ledger.receive(u64::from(TAGS));
+        let batch = Batch {
+            samples,
+            pictures: Vec::new(),
+            received: now,
+            messages: 0,
+            receipt: None,
+            stale: false,
+        };
+        store.record(batch).await;
+        while ledger.totals().in_flight > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let end = start.saturating_add(Duration::from_secs(DAY.unsigned_abs()));
+    println!("fed in {:.0} s, {:?}", begin.elapsed().as_secs_f64(), store.stats());
+    let read = async |what: &str| {
+        let mut took = Vec::new();
+        for tag in (0..TAGS).step_by(50) {
+            let begin = Instant::now();
+            let samples = store.read_tag(TagId(tag), start, end).await.unwrap();
+            took.push(begin.elapsed());
+            assert_eq!(samples.len(), 86_400);
+        }
+        let first = took[0];
+        took.sort_unstable();
+        println!("{what}: first {first:?}, median {:?}, slowest {:?}", took[10], took[19]);
+    };
+    read("right after the feed").await;
+    let mut other = sqlx::SqliteConnection::connect(&format!("sqlite:{}", settings.path.display()))
+        .await
+        .unwrap();
+    let mut covered = (0i64, 0i64);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(240) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = sqlx::query_as(
+            "SELECT coalesce(max(last_block), 0), (SELECT max(id) FROM block) FROM stretch",
+        )
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+        covered = now;
+        if covered.1 - covered.0 < 263 {
+            break;
+        }
+    }
+    let bytes: (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT sum(length(data)) FROM block), (SELECT sum(length(data)) FROM series)",
+    )
+    .fetch_one(&mut other)
+    .await
+    .unwrap();
+    println!(
+        "series up to block {} of {} after {:?}; bytes of blocks, of series: {bytes:?}",
+        covered.0,
+        covered.1,
+        begin.elapsed()
+    );
+    read("with its series").await;
+    sqlx::query("DELETE FROM stretch").execute(&mut other).await.unwrap();
+    let begin = Instant::now();
+    assert_eq!(store.read_tag(TagId(7), start, end).await.unwrap().len(), 86_400);
+    println!("by blocks alone: {:?}", begin.elapsed());
+    token.cancel();
+    running.await.unwrap().unwrap();
 }

@@ -34,9 +34,9 @@ fn card(alert: &Alert, words: &Words, now: Timestamp) -> Markup {
             }
             p.text { (alert.text) }
             p {
-                (words.says) " " (alert.prediction) " (" (who) ")"
+                (alert.prediction) " (" (who)
                 @if let Some(device) = &alert.device { " · " (device) }
-                " · " (words.score) " " (number(alert.score)) ", " (words.limit) " " (number(alert.threshold))
+                ") " (words.says) ": " (words.score) " " (number(alert.score)) ", " (words.limit) " " (number(alert.threshold))
                 @if let Some(raised) = alert.raised_at {
                     " · " (words.since) " " (super::moment(raised)) " (" (ago(raised, now)) ")"
                 }

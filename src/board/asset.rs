@@ -1,16 +1,37 @@
 //! One asset: its alerts, what is predicted of it, its tags now and in the last ten minutes.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 
 use super::words::{Words, sign};
 use super::{ago, alerts, number};
 use crate::api::shape::{AssetDetail, Judgement, Tag};
+use crate::api::{Desk, Problem, history};
 use crate::time::Timestamp;
 
 /// Trends drawn on one page.
 const TRENDS: usize = 24;
+/// What the trends span, a little more than the script draws.
+const SPAN: Duration = Duration::from_secs(660);
+/// Transitions of all assets that are looked through for marks.
+const EVENTS: usize = 200;
 
-pub(super) fn render(asset: &AssetDetail, words: &Words, now: Timestamp) -> Markup {
+/// When alerts of the asset were raised lately, in event time: milliseconds, apart by commas.
+pub(super) async fn marks(desk: &Desk, name: &str, now: Timestamp) -> Result<String, Problem> {
+    let events = history(desk, now.saturating_sub(SPAN), Timestamp::MAX, EVENTS).await?;
+    let raised = events.iter().filter(|event| event.alert.asset == name && event.cause == "raised");
+    let times = raised.filter_map(|event| Some(event.alert.raised_at?.as_millis().to_string()));
+    Ok(times.collect::<Vec<_>>().join(","))
+}
+
+/// Where a rule on the tag raises its alert.
+fn limit(asset: &AssetDetail, tag: &str) -> Option<f64> {
+    let on_tag = |judge: &&Judgement| judge.model.is_none() && judge.tags.iter().any(|t| t == tag);
+    asset.judges.iter().filter(on_tag).find_map(|judge| judge.raise)
+}
+
+pub(super) fn render(asset: &AssetDetail, marks: &str, words: &Words, now: Timestamp) -> Markup {
     let (class, shape) = sign(asset.asset.state);
     html! {
         h1 class=(class) {
@@ -24,8 +45,12 @@ pub(super) fn render(asset: &AssetDetail, words: &Words, now: Timestamp) -> Mark
         }
         h2 { (words.trends) }
         div.trends {
+            @for judge in asset.judges.iter().filter(|judge| judge.model.is_some()) {
+                (course(judge, marks, words))
+            }
             @for reading in asset.readings.iter().take(TRENDS) {
-                figure data-trend-asset=(reading.asset) data-trend-tag=(reading.tag) {
+                figure data-trend-asset=(reading.asset) data-trend-tag=(reading.tag)
+                    data-marks=(marks) data-limit=[limit(asset, &reading.tag)] {
                     figcaption {
                         strong { (reading.tag) } " "
                         span { (value(reading, words)) }
@@ -47,6 +72,21 @@ pub(super) fn render(asset: &AssetDetail, words: &Words, now: Timestamp) -> Mark
                     }
                 }
             }
+        }
+    }
+}
+
+/// A model's score; the script draws its course since the page was opened.
+fn course(judge: &Judgement, marks: &str, words: &Words) -> Markup {
+    let (Some(score), Some(at)) = (judge.score, judge.at) else { return html! {} };
+    html! {
+        figure data-score-of=(judge.name) data-score=(score) data-score-at=(at.as_millis())
+            data-marks=(marks) data-limit=[judge.raise] {
+            figcaption {
+                strong { (judge.name) ": " (words.score) } " "
+                span { (number(score)) }
+            }
+            svg role="img" aria-label=(judge.name) viewBox="0 0 600 120" preserveAspectRatio="none" {}
         }
     }
 }

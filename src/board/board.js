@@ -19,6 +19,7 @@ async function refresh() {
     const answer = await fetch(location.href, { headers: { 'x-andon-body': '1' } });
     const body = await answer.text();
     if (answer.ok && body !== shown) { shown = body; put(body); }
+    rates();
     lost.textContent = '';
   } catch {
     lost.textContent = document.body.dataset.lost;
@@ -38,14 +39,32 @@ function speak() {
   }
 }
 
-// Keeps the focus, what is unfolded, what an action answered, and the drawn trends.
+// How fast counts grow: over the last ten seconds, as far as they were seen.
+const counts = new Map();
+
+function rates() {
+  const now = performance.now();
+  for (const cell of main.querySelectorAll('[data-rate-of]')) {
+    const { rateOf, count } = cell.dataset;
+    if (!counts.has(rateOf)) counts.set(rateOf, []);
+    const seen = counts.get(rateOf);
+    seen.push({ now, count: Number(count) });
+    while (seen.length > 2 && seen[0].now < now - 10_000) seen.shift();
+    const span = (now - seen[0].now) / 1000;
+    if (span >= 0.5) cell.textContent = Math.max(0, (Number(count) - seen[0].count) / span).toFixed(1);
+  }
+}
+
+// Keeps the focus, what is typed, what is unfolded, what an action answered, and the drawn trends.
 function put(body) {
   const focus = document.activeElement && document.activeElement.id;
   const said = new Map([...main.querySelectorAll('.card')].map(
     card => [key(card), card.querySelector('[role=alert]').textContent]));
+  const typed = new Map([...main.querySelectorAll('input[id]')].map(input => [input.id, input.value]));
   const open = [...main.querySelectorAll('details[open]')].map(details => details.id);
   const scrolled = [...main.querySelectorAll('pre')].map(pre => pre.scrollLeft);
   main.innerHTML = body;
+  for (const input of main.querySelectorAll('input[id]')) input.value = typed.get(input.id) ?? input.value;
   for (const id of open) document.getElementById(id)?.setAttribute('open', '');
   main.querySelectorAll('pre').forEach((pre, at) => { pre.scrollLeft = scrolled[at] ?? 0; });
   speak();
@@ -107,35 +126,62 @@ setInterval(() => {
 }, 10_000);
 
 function take(readings) {
-  for (const { tag, time, value } of readings) {
-    const series = trends.get(tag);
-    const at = Date.parse(time);
-    if (!series || at <= (series.time_ms.at(-1) ?? 0)) continue;
-    series.time_ms.push(at);
-    for (const name of ['min', 'max', 'last']) series[name].push(value);
-    while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
+  for (const { tag, time, value } of readings) append(trends.get(tag), Date.parse(time), value);
+}
+
+function append(series, at, value) {
+  if (!series || at <= (series.time_ms.at(-1) ?? 0)) return;
+  series.time_ms.push(at);
+  for (const name of ['min', 'max', 'last']) series[name].push(value);
+  while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
+}
+
+// A model's scores are not in the buffer: they are kept from the page's opening on.
+const scores = new Map();
+
+function drawScores() {
+  for (const figure of main.querySelectorAll('[data-score-of]')) {
+    const { scoreOf, score, scoreAt } = figure.dataset;
+    if (!scores.has(scoreOf)) scores.set(scoreOf, { time_ms: [], min: [], max: [], last: [] });
+    append(scores.get(scoreOf), Number(scoreAt), Number(score));
+    curve(figure, scores.get(scoreOf), figure.dataset);
   }
 }
 
 function draw() {
+  drawScores();
   for (const figure of main.querySelectorAll('[data-trend-tag]')) {
     const { trendAsset: asset, trendTag: tag } = figure.dataset;
     const series = trends.get(tag);
     if (!series) { load(asset, tag); continue; }
-    if (series.time_ms.length) curve(figure, series);
+    if (series.time_ms.length) curve(figure, series, figure.dataset);
   }
 }
 
-function curve(figure, { time_ms, min, max, last }) {
+// Much longer between two readings than usual is a gap.
+function patience(times) {
+  const steps = times.slice(1).map((at, i) => at - times[i]).sort((a, b) => a - b);
+  return Math.max(5 * (steps[steps.length >> 1] ?? 0), 3000);
+}
+
+function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
   const end = time_ms.at(-1), begin = Math.max(time_ms[0], end - SPAN);
-  const low = Math.min(...min.filter(Number.isFinite)), high = Math.max(...max.filter(Number.isFinite));
-  if (!Number.isFinite(low)) return;
+  const least = Math.min(...min.filter(Number.isFinite)), most = Math.max(...max.filter(Number.isFinite));
+  if (!Number.isFinite(least)) return;
+  // A rule's limit is part of the picture.
+  const limits = limit === undefined ? [] : [Number(limit)];
+  const low = Math.min(least, ...limits), high = Math.max(most, ...limits);
   const x = at => ((at - begin) / Math.max(end - begin, 1) * 600).toFixed(1);
   const y = value => (112 - (value - low) / (high - low || 1) * 104).toFixed(1);
   let path = '', gaps = '';
   const bands = [];
   let run = null;
+  const longest = patience(time_ms);
   time_ms.forEach((at, i) => {
+    if (i && at - time_ms[i - 1] > longest) {
+      run = null;
+      gaps += `<rect class="gap" x="${x(time_ms[i - 1])}" y="0" width="${x(at) - x(time_ms[i - 1])}" height="120"/>`;
+    }
     if (!Number.isFinite(last[i])) {
       run = null;
       gaps += `<rect class="gap" x="${x(at)}" y="0" width="3" height="120"/>`;
@@ -150,12 +196,15 @@ function curve(figure, { time_ms, min, max, last }) {
     .concat(run.toReversed().map(i => `${x(time_ms[i])},${y(min[i])}`)).join(' ');
   const svg = figure.querySelector('svg');
   svg.innerHTML = gaps + bands.map(run => `<polygon class="band" points="${band(run)}"/>`).join('')
+    + limits.map(value => `<line class="limit" x1="0" x2="600" y1="${y(value)}" y2="${y(value)}"/>`).join('')
+    + (marks || '').split(',').filter(mark => mark >= begin && mark <= end)
+      .map(mark => `<line class="mark" x1="${x(mark)}" x2="${x(mark)}" y1="0" y2="120"/>`).join('')
     + `<path class="curve" d="${path}"/>`;
   let scale = figure.querySelector('small');
   if (!scale) figure.append(scale = document.createElement('small'));
   const clock = at => new Date(at).toLocaleTimeString();
   scale.textContent = '';
-  for (const text of [clock(begin), `${short(low)} … ${short(high)}`, clock(end)]) {
+  for (const text of [clock(begin), `${short(least)} … ${short(most)}`, clock(end)]) {
     scale.append(Object.assign(document.createElement('span'), { textContent: text }));
   }
 }

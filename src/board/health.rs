@@ -64,7 +64,7 @@ pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
         h1 { (words.health) }
         h2 { (words.sources) }
         table {
-            thead { tr { th { (words.sources) } th {} th { (words.messages) } th { (words.errors) } th { (words.last_data) } } }
+            thead { tr { th { (words.sources) } th {} th { (words.messages) } th { (words.per_second) } th { (words.errors) } th { (words.last_data) } } }
             tbody {
                 @for source in &status.sources {
                     tr class=(if source.connected { "good" } else { "bad" }) {
@@ -74,6 +74,7 @@ pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
                             @if let (false, Some(error)) = (source.connected, &source.last_error) { " – " (error) }
                         }
                         td { (source.messages) }
+                        td data-rate-of=(source.name) data-count=(source.messages) { "–" }
                         td { (source.errors) }
                         td { @if let Some(last) = source.last_data { (ago(last, now)) } @else { "–" } }
                     }

@@ -89,12 +89,19 @@ async fn asset(State(desk): State<Desk>, Path(name): Path<String>, reader: Reade
         let page = page(&desk, &reader, Page { here: "", title: &name, body });
         return (StatusCode::NOT_FOUND, page).into_response();
     };
-    let body = asset::render(&asset, reader.words, now);
+    // Without its marks a trend is still a trend.
+    let marks = asset::marks(&desk, &name, now).await.unwrap_or_default();
+    let body = asset::render(&asset, &marks, reader.words, now);
     page(&desk, &reader, Page { here: "", title: &name, body })
 }
 
-async fn history(State(desk): State<Desk>, reader: Reader) -> Result<Response, Problem> {
-    let body = history::render(&desk, reader.words).await?;
+async fn history(
+    State(desk): State<Desk>,
+    Query(asked): Query<history::Stretch>,
+    reader: Reader,
+) -> Result<Response, Problem> {
+    let lang = reader.chosen.then_some(reader.words.lang);
+    let body = history::render(&desk, reader.words, &asked, lang).await?;
     Ok(page(&desk, &reader, Page { here: "/history", title: reader.words.history, body }))
 }
 

@@ -8,7 +8,7 @@ use sqlx::SqlitePool;
 use super::connect::Location;
 use super::read::{self, Keep};
 use super::stats::Gauges;
-use super::{AlertEvent, StoreError};
+use super::{AlertEvent, StoreError, series};
 use crate::sample::Sample;
 use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
@@ -114,13 +114,7 @@ impl Archive {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Sample>, StoreError> {
-        let ids = read::block_ids(&self.readers, from, to).await?;
-        let keep = Keep { tag: Some(tag), from, to: Some(to), stale: true };
-        let mut samples = Vec::new();
-        read::blocks(&self.readers, &self.gauges, &ids, keep, |part, _| samples.extend(part))
-            .await?;
-        samples.sort_by_key(|sample: &Sample| sample.time);
-        Ok(samples)
+        Ok(series::read_tag(&self.readers, &self.gauges, tag, (from, to)).await?)
     }
 
     /// Blocks that could not be read, since the opening.

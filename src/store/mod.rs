@@ -17,6 +17,7 @@ mod outbox;
 mod queue;
 mod read;
 mod retention;
+mod series;
 mod shared;
 mod stats;
 mod writer;
@@ -52,6 +53,10 @@ pub struct Store {
 pub(crate) fn read_block(data: &[u8]) {
     if let Ok(samples) = block::decode(data) {
         assert!(samples.len() <= block::MAX_SAMPLES);
+        for tag in samples.first().iter().chain(&samples.last()).map(|stored| stored.sample.tag) {
+            let alone = block::decode_tag(data, tag).expect("a part of what can be read");
+            assert_eq!(alone.len(), samples.iter().filter(|s| s.sample.tag == tag).count());
+        }
     }
 }
 
@@ -273,12 +278,7 @@ impl Store {
         to: Timestamp,
     ) -> Result<Vec<Sample>, StoreError> {
         let Shared { readers, gauges, .. } = &*self.shared;
-        let ids = read::block_ids(readers, from, to).await?;
-        let keep = Keep { tag: Some(tag), from, to: Some(to), stale: true };
-        let mut samples = Vec::new();
-        read::blocks(readers, gauges, &ids, keep, |part, _| samples.extend(part)).await?;
-        samples.sort_by_key(|sample: &Sample| sample.time);
-        Ok(samples)
+        Ok(series::read_tag(readers, gauges, tag, (from, to)).await?)
     }
 
     /// Hands over all committed samples with times from `from` on, and whatever came in less

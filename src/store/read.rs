@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use sqlx::SqlitePool;
 
-use super::block::{CODEC, Malformed, Stored, decode};
+use super::block::{CODEC, Malformed, Stored, decode, decode_tag};
 use super::stats::Gauges;
 use super::{AlertEvent, AlertKey, DeadLetter, WindowMark};
 use crate::ledger::Rejection;
@@ -44,6 +44,25 @@ pub(super) async fn block_ids(
         .bind(to.as_nanos())
         .fetch_all(readers)
         .await
+}
+
+/// The blocks numbered `first` to `last` that hold times in `[from, to)`.
+pub(super) async fn block_ids_between(
+    readers: &SqlitePool,
+    (first, last): (i64, i64),
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<i64>> {
+    // The plus keeps SQLite from going by time.
+    sqlx::query_scalar(
+        "SELECT id FROM block WHERE id BETWEEN ? AND ? AND +max_time >= ? AND +min_time <= ? \
+         ORDER BY id",
+    )
+    .bind(first)
+    .bind(last)
+    .bind(from.as_nanos())
+    .bind(to.as_nanos())
+    .fetch_all(readers)
+    .await
 }
 
 /// The blocks that came in less than `span` before the end, in commit order. The box's clock may have
@@ -144,14 +163,28 @@ impl Keep {
 
 impl BlockRow {
     fn samples(&self, keep: Keep) -> std::result::Result<Vec<Sample>, Malformed> {
-        if self.codec != CODEC {
-            return Err(Malformed("its codec is unknown"));
-        }
-        if i64::from(crc32fast::hash(&self.data)) != self.crc32 {
-            return Err(Malformed("its checksum is wrong"));
-        }
-        decode(&self.data).map(|samples| keep.of(&samples))
+        samples(self.codec, self.crc32, &self.data, keep)
     }
+}
+
+/// What is wanted of the bytes of a block, or of a series.
+pub(super) fn samples(
+    codec: i64,
+    crc32: i64,
+    data: &[u8],
+    keep: Keep,
+) -> std::result::Result<Vec<Sample>, Malformed> {
+    if codec != CODEC {
+        return Err(Malformed("its codec is unknown"));
+    }
+    if i64::from(crc32fast::hash(data)) != crc32 {
+        return Err(Malformed("its checksum is wrong"));
+    }
+    let stored = match keep.tag {
+        Some(tag) => decode_tag(data, tag)?,
+        None => decode(data)?,
+    };
+    Ok(keep.of(&stored))
 }
 
 #[derive(sqlx::FromRow)]

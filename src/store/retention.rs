@@ -1,14 +1,13 @@
 //! Deleting the oldest blocks, by age and by bytes, in steps small enough for an alert to come
 //! between them. Alerts, outbox and dead letters stay.
-//!
-//! Compaction of old blocks into chunks by asset belongs beside this, between the same steps.
 
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::clock::StoredClock;
+use super::series;
 use super::stats::Gauges;
 use crate::settings::StoreSettings;
 use crate::time::Timestamp;
@@ -130,13 +129,16 @@ pub(super) async fn delete_oldest(
         gauges.update(|stats| stats.oldest = oldest);
         return Ok(0);
     }
-    let done = sqlx::query("DELETE FROM block WHERE id IN (SELECT value FROM json_each(?))")
-        .bind(json!(ids).to_string())
-        .execute(writer)
-        .await?;
+    let broken = series::broken_by(writer, &ids).await?;
+    // In one go, so that no series outlives a block of its stretch.
+    let blocks =
+        format!("DELETE FROM block WHERE id IN (SELECT value FROM json_each('{}'));", json!(ids));
+    let script = format!("BEGIN IMMEDIATE;{}{blocks}{}COMMIT;", broken.before, broken.after);
+    sqlx::query(AssertSqlSafe(script)).persistent(false).execute(writer).await?;
+    let deleted = ids.len() as u64;
     gauges.update(|stats| {
-        stats.blocks = stats.blocks.saturating_sub(done.rows_affected());
+        stats.blocks = stats.blocks.saturating_sub(deleted);
         stats.oldest = oldest;
     });
-    Ok(done.rows_affected())
+    Ok(deleted)
 }

@@ -18,6 +18,7 @@ use super::connect::Location;
 use super::error::{Failure, StoreError};
 use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
+use super::series::{Maker, Pace};
 use super::shared::Shared;
 use crate::sample::Sample;
 use crate::tag::Registry;
@@ -49,6 +50,7 @@ pub struct StoreWriter {
     next_event: i64,
     written_tags: u32,
     checkpointer: Checkpointer,
+    maker: Maker,
     retention: Retention,
     upkeep_at: Instant,
     /// Bytes until upkeep comes early.
@@ -92,10 +94,12 @@ impl StoreWriter {
         let checkpoint_bytes = (start.retention.bytes / 16).clamp(1 << 16, CHECKPOINT_BYTES);
         let (file, wal) = location.sizes();
         let full = file + wal > start.retention.bytes / 2;
+        let pace = Pace::of(start.retention.bytes);
         let checkpointer =
             Checkpointer::new(location.clone(), Arc::clone(&shared), checkpoint_bytes);
         Self {
             _closing: CloseOnDrop(Arc::clone(&shared)),
+            maker: Maker::new(Arc::clone(&shared), pace),
             shared,
             registry,
             location,
@@ -133,11 +137,16 @@ impl StoreWriter {
                 self.upkeep().await?;
                 continue;
             }
+            if self.retry_at.is_none() && self.make_series().await? {
+                continue;
+            }
             let wake_at = match due {
                 Due::At(at) if self.retry_at.is_some() => at,
                 Due::At(at) => at.min(self.upkeep_at),
                 _ => self.upkeep_at,
             };
+            let series = self.maker.due().filter(|_| self.retry_at.is_none());
+            let wake_at = series.map_or(wake_at, |at| at.min(wake_at));
             tokio::select! {
                 () = token.cancelled() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
@@ -181,6 +190,7 @@ impl StoreWriter {
                 self.next_event += i64::try_from(work.changes.len()).unwrap_or(i64::MAX);
                 self.written_tags += u32::try_from(tags.len()).expect("fewer than 2^32 tags");
                 self.recovered();
+                self.maker.wrote(blocks, work.samples as u64);
                 self.wrote(bytes);
                 self.shared.settle(work);
                 Ok(())
@@ -338,6 +348,38 @@ impl StoreWriter {
         Ok(())
     }
 
+    /// One step of the series, if there is one.
+    async fn make_series(&mut self) -> Result<bool, StoreError> {
+        self.maker.poll().await;
+        let Some(step) = self.maker.next_step() else { return Ok(false) };
+        let outcome = async {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.location.writer().await?,
+            };
+            let done = step.run(&mut connection).await?;
+            self.connection = Some(connection);
+            Ok::<_, sqlx::Error>(done)
+        };
+        match outcome.await {
+            Ok((bytes, finished)) => {
+                self.wrote(bytes);
+                if let Some((stretch, stands)) = finished {
+                    self.maker.finished(stretch, stands);
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                self.maker.failed();
+                // What is new tells of a full disk by itself.
+                match Failure::of(&error) {
+                    Failure::Full => Ok(false),
+                    _ => self.upkeep_failed(error).map(|()| false),
+                }
+            }
+        }
+    }
+
     fn upkeep_failed(&self, error: sqlx::Error) -> Result<(), StoreError> {
         tracing::warn!(%error, "Upkeep of the buffer failed; it is tried again.");
         if Failure::of(&error) == Failure::Damaged {
@@ -359,6 +401,7 @@ impl StoreWriter {
                 return Err(StoreError::Unwritten { samples: self.shared.queue().held() });
             }
         }
+        self.maker.stop();
         self.checkpointer.stop().await;
         self.shared.readers.close().await;
         if let Some(mut connection) = self.connection.take() {

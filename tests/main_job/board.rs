@@ -60,6 +60,16 @@ async fn an_alert_is_seen_acknowledged_and_remembered_over_http() {
         .collect();
     assert_eq!(causes, ["cleared", "acknowledged", "raised"], "the newest first");
     assert_eq!(history[1]["by"], "shift lead");
+    let then = daemon.get("/history?from=2001-01-01T00:00&to=2100-01-01T00:00:00Z").await;
+    assert!(then.contains("hot: seen") && then.contains("value=\"2001-01-01T00:00\""), "{then}");
+    assert!(!daemon.get("/history?from=2100-01-01T00:00&to=").await.contains("hot: seen"));
+    let soon = daemon.get("/history?from=soon").await;
+    assert_eq!(status(&soon), 400);
+    assert!(soon.contains("`soon` is not a time; write 2026-11-28T17:05"), "{soon}");
+    let asset = daemon.get("/assets/press-1").await;
+    assert!(asset.contains("data-limit=\"80\""), "{asset}");
+    assert!(asset.contains("data-marks=\"1700000002000\""), "{asset}");
+    assert!(daemon.get("/health").await.contains("data-rate-of=\"mqtt:plant\""));
     daemon.stop().await;
 
     let daemon = Daemon::start(&plant).await;

@@ -16,6 +16,7 @@ mod replay;
 mod shadow;
 mod snapshots;
 mod swap;
+mod viewers;
 mod wire;
 
 use std::time::Duration;

@@ -212,47 +212,99 @@ fn read_codes(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u8>, Malforme
     if codes.len() == count { Ok(codes) } else { Err(Malformed("qualities are missing")) }
 }
 
-/// All samples of a block in tag order.
-pub(super) fn decode(data: &[u8]) -> Result<Vec<Stored>, Malformed> {
-    let mut reader = Reader::new(data);
+/// A block's columns, taken apart.
+struct Columns {
+    times: Vec<i64>,
+    codes: Vec<u8>,
+    /// How many values each tag has; what is omitted is not among them.
+    written: Vec<usize>,
+    values: Vec<f64>,
+}
+
+/// The tags of a block and how many samples each has.
+fn read_runs(reader: &mut Reader<'_>) -> Result<Vec<(TagId, usize)>, Malformed> {
     let count = reader.count(MAX_SAMPLES)?;
     let tag_count = reader.count(count)?;
-    let mut tags = Vec::with_capacity(tag_count);
+    let mut runs = Vec::with_capacity(tag_count);
     let mut tag = 0u64;
     for _ in 0..tag_count {
         tag = tag.saturating_add(reader.varint()?);
-        tags.push(TagId(u32::try_from(tag).map_err(|_| Malformed("a tag id is too large"))?));
+        let tag = u32::try_from(tag).map_err(|_| Malformed("a tag id is too large"))?;
+        runs.push((TagId(tag), 0));
     }
-    let mut lengths = Vec::with_capacity(tag_count);
     let mut left = count;
-    for _ in 0..tag_count {
-        let length = reader.count(left)?;
-        left -= length;
-        lengths.push(length);
+    for (_, length) in &mut runs {
+        *length = reader.count(left)?;
+        left -= *length;
     }
     if left > 0 {
         return Err(Malformed("the runs do not add up"));
     }
-    let times = time::read(&mut reader, &lengths)?;
-    let codes = read_codes(&mut reader, count)?;
-    let mut written = Vec::with_capacity(tag_count);
+    Ok(runs)
+}
+
+fn read_columns(reader: &mut Reader<'_>, runs: &[(TagId, usize)]) -> Result<Columns, Malformed> {
+    let lengths: Vec<usize> = runs.iter().map(|(_, length)| *length).collect();
+    let times = time::read(reader, &lengths)?;
+    let codes = read_codes(reader, lengths.iter().sum())?;
+    let mut written = Vec::with_capacity(lengths.len());
     let mut start = 0;
     for length in &lengths {
         let codes = &codes[start..start + length];
         written.push(codes.iter().filter(|code| *code & OMITTED == 0).count());
         start += length;
     }
-    let mut values = value::read(&mut reader, &written)?.into_iter();
-    let mut samples = Vec::with_capacity(count);
-    let by_tag = tags.iter().zip(&lengths).flat_map(|(tag, n)| std::iter::repeat_n(*tag, *n));
-    for ((tag, time), code) in by_tag.zip(times).zip(codes) {
-        let value = match code & OMITTED {
-            0 => values.next().ok_or(Malformed("values are missing"))?,
-            _ => f64::NAN,
-        };
-        let quality = Quality::from_u8(code & 3).ok_or(Malformed("a quality is unknown"))?;
-        let sample = Sample { time: Timestamp::from_nanos(time), value, tag, quality };
-        samples.push(Stored { sample, stale: code & STALE != 0 });
+    let values = value::read(reader, &written)?;
+    Ok(Columns { times, codes, written, values })
+}
+
+fn stored(
+    tag: TagId,
+    time: i64,
+    code: u8,
+    values: &mut impl Iterator<Item = f64>,
+) -> Result<Stored, Malformed> {
+    let value = match code & OMITTED {
+        0 => values.next().ok_or(Malformed("values are missing"))?,
+        _ => f64::NAN,
+    };
+    let quality = Quality::from_u8(code & 3).ok_or(Malformed("a quality is unknown"))?;
+    let sample = Sample { time: Timestamp::from_nanos(time), value, tag, quality };
+    Ok(Stored { sample, stale: code & STALE != 0 })
+}
+
+/// All samples of a block in tag order.
+pub(super) fn decode(data: &[u8]) -> Result<Vec<Stored>, Malformed> {
+    let mut reader = Reader::new(data);
+    let runs = read_runs(&mut reader)?;
+    let Columns { times, codes, values, .. } = read_columns(&mut reader, &runs)?;
+    let mut values = values.into_iter();
+    let by_tag = runs.iter().flat_map(|(tag, length)| std::iter::repeat_n(*tag, *length));
+    by_tag
+        .zip(times)
+        .zip(codes)
+        .map(|((tag, time), code)| stored(tag, time, code, &mut values))
+        .collect()
+}
+
+/// The samples of one tag; a block without it is not read further than its list of tags.
+pub(super) fn decode_tag(data: &[u8], tag: TagId) -> Result<Vec<Stored>, Malformed> {
+    let mut reader = Reader::new(data);
+    let runs = read_runs(&mut reader)?;
+    if runs.iter().all(|(other, _)| *other != tag) {
+        return Ok(Vec::new());
+    }
+    let Columns { times, codes, written, values } = read_columns(&mut reader, &runs)?;
+    let (mut samples, mut start, mut value_start) = (Vec::new(), 0, 0);
+    for ((other, length), written) in runs.iter().zip(written) {
+        let run = start..start + length;
+        if *other == tag {
+            let mut values = values[value_start..value_start + written].iter().copied();
+            for (time, code) in times[run.clone()].iter().zip(&codes[run.clone()]) {
+                samples.push(stored(tag, *time, *code, &mut values)?);
+            }
+        }
+        (start, value_start) = (run.end, value_start + written);
     }
     Ok(samples)
 }
