@@ -27,13 +27,14 @@ impl LabelCounts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
             Err(error) => return Err(named(&self.file, &error)),
         };
-        let kept: Kept = toml::from_str(&text)
-            .or_else(|error| {
-                // As it was written before labels were kept beside their counts.
-                let counts = toml::from_str(&text).map_err(|_| error)?;
-                Ok(Kept { counts, ..Kept::default() })
-            })
-            .map_err(|error: toml::de::Error| named(&self.file, &error))?;
+        let kept = match toml::from_str::<Kept>(&text) {
+            Ok(kept) => kept,
+            // As it was written before labels were kept beside their counts.
+            Err(error) => match toml::from_str(&text) {
+                Ok(counts) => Kept { counts, ..Kept::default() },
+                Err(_) => return Err(named(&self.file, &error)),
+            },
+        };
         self.written.clone_from(&kept);
         Ok(kept)
     }
@@ -73,10 +74,10 @@ mod tests {
         assert_eq!(counts.read().unwrap(), Kept::default());
         let confusion = Confusion { true_positives: 3, ..Confusion::default() };
         let model = "wear/1.0.0";
-        let counts = [("wear".into(), [(model.into(), confusion)].into())].into();
+        let told = [("wear".into(), [(model.into(), confusion)].into())].into();
         let label = ("press-3".to_owned(), Timestamp::from_secs(1_700_000_000), true);
         let labels = [("wear".into(), [(model.into(), vec![label])].into())].into();
-        let kept = Kept { counts, labels };
+        let kept = Kept { counts: told, labels };
         counts.changed(&kept).expect("it is news").write(&kept).unwrap();
         assert!(counts.changed(&kept).is_none());
         let mut again = LabelCounts::beside(&store);

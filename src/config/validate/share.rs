@@ -32,11 +32,11 @@ pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
 }
 
 fn numbers(check: &mut Check<'_>, share: &ShareSettings) {
-    for (index, number_) in share.take.iter().enumerate() {
+    for (index, taken) in share.take.iter().enumerate() {
         let at = path::element("share.take", index);
-        number(check, &at, *number_, share.of);
-        if share.take[..index].contains(number_) {
-            let message = format!("share {number_} stands twice");
+        number(check, &at, *taken, share.of);
+        if share.take[..index].contains(taken) {
+            let message = format!("share {taken} stands twice");
             check.warning(&at, message, "leave the second one out");
         }
     }
