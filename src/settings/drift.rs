@@ -45,16 +45,13 @@ impl Default for DriftSettings {
 }
 
 impl DriftSettings {
-    /// The asset that alerts about the box itself stand on.
-    pub const BOX: &str = "andon";
-
     /// The name of a prediction's drift alert.
     pub fn alert_of(prediction: &str) -> String {
         format!("{prediction}-drift")
     }
 
     /// The name of the alert that a prediction's model gives no answers that can be used. It stands
-    /// on [`BOX`](Self::BOX): the model is the same for all assets.
+    /// on the box, as that of a flood: the model is the same for all assets.
     pub fn model_of(prediction: &str) -> String {
         format!("{prediction}-model")
     }

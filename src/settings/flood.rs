@@ -26,5 +26,5 @@ impl Default for FloodSettings {
 impl FloodSettings {
     /// The name of the alert that sums a flood up, and of the asset that it stands on.
     pub const ALERT: &str = "alert-flood";
-    pub const ASSET: &str = super::DriftSettings::BOX;
+    pub const ASSET: &str = "andon";
 }

@@ -94,7 +94,7 @@ impl Retention {
         }
         if pages.file() + wal > self.bytes && pages.freelist_count > 0 {
             let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
-            sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut *writer).await?;
+            sqlx::query(AssertSqlSafe(vacuum)).execute(&mut *writer).await?;
             return Ok(Step::Vacuumed);
         }
         Ok(Step::Done)

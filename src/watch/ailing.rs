@@ -95,7 +95,7 @@ impl Watch {
         let (model, name) = (loaded.model.clone(), DriftSettings::model_of(&loaded.name));
         let verdict = Verdict {
             prediction: id_of(&mut self.names, &name),
-            asset: self.registry.intern_asset(DriftSettings::BOX),
+            asset: self.registry.intern_asset(self.flood.asset()),
             evidence: Evidence { start: now, end: now, samples: 0, coverage: 1.0 },
             score: f64::from(u8::from(wrong.is_some())),
             label: wrong.map(Into::into),
@@ -104,7 +104,7 @@ impl Watch {
             model: Some(model),
             arrived: now,
         };
-        if let Some(transition) = self.book.apply(&verdict, DriftSettings::BOX, now) {
+        if let Some(transition) = self.book.apply(&verdict, self.flood.asset(), now) {
             self.commit(&transition);
         }
     }

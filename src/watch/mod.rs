@@ -15,6 +15,7 @@ mod restore;
 mod retune;
 mod roll;
 mod shadow;
+mod share;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
 use crate::settings::Settings;
+use crate::share::Shares;
+use crate::standing::Standing;
 use crate::store::{Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
@@ -74,6 +77,8 @@ pub struct WatchParts<'a> {
     /// How alerts are told; without it they are only kept.
     pub wire: Option<Wire>,
     pub publisher: Option<Publisher>,
+    /// What stands at the broker, where several boxes split the site.
+    pub standing: Option<Arc<Standing>>,
 }
 
 pub struct Watch {
@@ -108,6 +113,11 @@ pub struct Watch {
     roll: roll::Roll,
     flood: flood::Flood,
     ailing: ailing::Ailing,
+    /// Which assets are this box's, and what stands at the broker for all of them.
+    shares: Shares,
+    standing: Option<Arc<Standing>>,
+    /// So far `standing` has been gone through.
+    adopted_to: Option<u64>,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -181,8 +191,11 @@ impl Watch {
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
             roll: roll::Roll::default(),
-            flood: flood::Flood::new(&settings.flood),
+            flood: flood::Flood::new(settings),
             ailing: ailing::Ailing::default(),
+            shares: Shares::new(settings.share.as_ref()),
+            standing: parts.standing,
+            adopted_to: None,
             future: settings.limits.future,
         }
     }
@@ -227,6 +240,7 @@ impl Watch {
                     self.advance(Timestamp::now());
                     self.look_at_the_models(Timestamp::now());
                     self.drain_the_flood(Timestamp::now());
+                    self.adopt(Timestamp::now());
                 }
                 _ = marks.tick() => {
                     self.save_marks().await;
