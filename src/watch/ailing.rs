@@ -111,9 +111,15 @@ impl Watch {
 
     /// The alerts that this module raises.
     pub(super) fn model_alerts(&mut self) -> Vec<PredictionId> {
-        let names =
-            self.predictions.iter().map(|bound| DriftSettings::model_of(&bound.loaded.name));
-        let names: Vec<String> = names.collect();
+        let names: Vec<String> = self.model_alert_names().collect();
         names.iter().map(|name| id_of(&mut self.names, name)).collect()
+    }
+
+    pub(super) fn is_model_alert(&self, name: &str) -> bool {
+        self.model_alert_names().any(|alert| alert == name)
+    }
+
+    fn model_alert_names(&self) -> impl Iterator<Item = String> {
+        self.predictions.iter().map(|bound| DriftSettings::model_of(&bound.loaded.name))
     }
 }

@@ -49,6 +49,8 @@ struct Data {
     contributions: Vec<Contribution>,
     explanation: Explanation,
     seq: u64,
+    #[serde(default)]
+    clock_doubted: bool,
 }
 
 /// The record behind the retained `body` that stands on the levels `asset` and `prediction`.
@@ -86,6 +88,7 @@ pub fn adopted(asset: &str, prediction: &str, body: &[u8]) -> Result<AlertRecord
         latest: Latest { score: data.score, evidence: data.window },
         announced: true,
         memory: Memory::of(alarm),
+        clock_doubted: data.clock_doubted,
         held: false,
     })
 }

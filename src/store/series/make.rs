@@ -184,11 +184,6 @@ impl Maker {
     }
 
     #[cfg(test)]
-    pub(in crate::store) fn has_steps(&self) -> bool {
-        !self.steps.is_empty()
-    }
-
-    #[cfg(test)]
     pub(in crate::store) fn is_idle(&self) -> bool {
         self.making.is_none() && self.steps.is_empty() && !self.waiting.is_enough(self.pace)
     }
