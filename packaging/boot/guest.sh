@@ -9,7 +9,7 @@ say() { echo "guest: $*"; }
 entries() { journalctl -q --no-pager -o json "$@" | wc -l; }
 fail() {
     say "FAILED: $*"
-    journalctl --no-pager -q -n 40 -u andon -u mosquitto || true
+    { andon status; journalctl --no-pager -q -n 40 -u andon -u mosquitto; } 2>&1 | sed 's/^/guest:   /' || true
     exit 1
 }
 # says WORDS COMMAND...; not a pipe into `grep -q`, which ends before its writer has.

@@ -57,7 +57,8 @@ impl Way {
             |base: &str, agent, tls| Self { base: base.to_owned(), agent, tls, name: name.clone() };
         if let Some(file) = url.strip_prefix("unix:") {
             let agent = over(Carrier::Socket(file.into()));
-            return Ok(way("http://localhost", agent, None));
+            // An address: a box without a network may not know `localhost`.
+            return Ok(way("http://127.0.0.1", agent, None));
         }
         if url.starts_with("http://") {
             return Ok(way(&name, config().into(), None));
