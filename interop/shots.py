@@ -124,6 +124,9 @@ def shots(daemon, target, folder):
                     if page == "asset":
                         rig.wait_for("the trend is drawn", lambda: browser.execute_script(
                             "return document.querySelector('figure .curve')?.getAttribute('d').length > 200"))
+                    if page == "health":
+                        rig.wait_for("the rate is known", lambda: browser.execute_script(
+                            "return document.querySelector('[data-rate-of]')?.textContent !== '–'"))
                     if page == "config":
                         browser.execute_script("document.querySelector('.finding').scrollIntoView({block: 'center'})")
                     browser.save_screenshot(str(target / f"{page}-{device}-{tone}.png"))
