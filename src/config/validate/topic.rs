@@ -10,7 +10,7 @@ pub(super) fn overlap(a: &TopicPattern, b: &TopicPattern) -> bool {
 
 /// All that the daemon itself publishes or hears below `prefix`.
 pub(super) fn own(prefix: &str) -> Vec<TopicPattern> {
-    ["status/#", "+/alert/#", "+/verdict/#"]
+    ["status", "+/alert/#", "+/verdict/#"]
         .iter()
         .filter_map(|rest| TopicPattern::parse(&format!("{prefix}/{rest}")).ok())
         .collect()
