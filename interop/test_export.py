@@ -36,6 +36,13 @@ def exported(database, file):
     return file
 
 
+def partitions(database, folder):
+    done = subprocess.run([os.environ["ANDON_BIN"], "export", "--buffer", database, "--config", folder.parent / "andon.toml",
+                           "--partition", "day", "--out", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def test_duckdb_and_pyarrow_read_the_exported_parquet_as_it_was_sent(start, broker, tmp_path):
     begin = int(time.time() * 1000) - ROWS * STEP_MS
     rows = sent(begin)
@@ -92,6 +99,21 @@ values = "values"
     ((mean,),) = duckdb.sql(f"SELECT avg(value) FROM '{file}' WHERE tag = 'pressure' AND asset = 'press-1'").fetchall()
     mine = [v for (_, a, g), v in rows.items() if (a, g) == ("press-1", "pressure") and v is not None]
     assert math.isclose(mean, math.fsum(mine) / len(mine), rel_tol=1e-9)
+
+    # Twice: the second export replaces the first, and no row is there twice.
+    folder = tmp_path / "history"
+    told = [partitions(database, folder) for _ in range(2)]
+    days = {(asset, time.strftime("%Y-%m-%d", time.gmtime(t // 10**9))) for t, asset, _ in rows}
+    assert told == [f"{len(rows)} samples in {len(days)} files\n"] * 2
+    names = {f"asset={asset}/date={day}/part.parquet" for asset, day in days}
+    assert {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()} == names
+    hive = f"read_parquet('{folder}/*/*/*.parquet', hive_partitioning = true)"
+    duck = duckdb.sql(f"SELECT epoch_ns(time), asset, tag, value FROM {hive}").fetchall()
+    assert len(duck) == len(rows) and {(t, a, g): v for t, a, g, v in duck} == rows
+    found = duckdb.sql(f"SELECT DISTINCT asset, CAST(date AS VARCHAR) FROM {hive}").fetchall()
+    assert set(found) == days
+    plan = duckdb.sql(f"EXPLAIN ANALYZE SELECT count(*) FROM {hive} WHERE asset = 'press-1'").fetchall()[0][1]
+    assert "Scanning Files" in plan or "File Filters" in plan, f"the folders are not pruned:\n{plan}"
 
     text = exported(database, tmp_path / "all.csv").read_text()
     values = [r["value"] for r in csv.DictReader(io.StringIO(text))]

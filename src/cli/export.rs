@@ -1,13 +1,15 @@
 //! `andon export`: samples of the buffer as a file for other tools.
 
 mod parquet;
+mod partition;
 
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
+use self::partition::{Folder, Partition};
 use super::recorded::{self, Stretch};
 use crate::asset::NamePattern;
 use crate::config;
@@ -34,6 +36,9 @@ pub(super) struct Arguments {
     /// Default: as the name of `--out` ends, else CSV.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// A folder of Parquet files below `--out`, one an asset and day: `asset=…/date=…/part.parquet`.
+    #[arg(long, value_enum, requires = "out")]
+    partition: Option<Partition>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -60,6 +65,12 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             loaded.settings.store.path
         }
     };
+    if let (Some(Partition::Day), Some(root)) = (arguments.partition, &arguments.out) {
+        if matches!(arguments.format, Some(Format::Csv)) {
+            anyhow::bail!("--partition writes Parquet; leave `--format csv` out");
+        }
+        return export(arguments, &path, Rows::Folder(Box::new(Folder::new(root)?)));
+    }
     let out: Box<dyn Write + Send> = match &arguments.out {
         Some(file) => Box::new(
             std::fs::File::create(file)
@@ -67,9 +78,12 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         ),
         None => Box::new(std::io::stdout()),
     };
-    let mut rows = Rows::new(arguments.format(), BufWriter::new(out))?;
+    export(arguments, &path, Rows::new(arguments.format(), BufWriter::new(out))?)
+}
+
+fn export(arguments: &Arguments, path: &Path, mut rows: Rows) -> anyhow::Result<ExitCode> {
     recorded::runtime()?.block_on(async {
-        let (archive, registry, extent) = recorded::open_buffer(&path).await?;
+        let (archive, registry, extent) = recorded::open_buffer(path).await?;
         let (from, to) = arguments.stretch.within(extent)?;
         let names = Names::of(&registry, &arguments.asset, &arguments.tag);
         let bar = recorded::spans(from, to);
@@ -85,8 +99,11 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bar.finish_and_clear();
         failed.map_or(Ok(()), Err)
     })?;
-    let count = rows.finish().context("the rows cannot be written")?;
-    eprintln!("{count} samples");
+    let (count, files) = rows.finish().context("the rows cannot be written")?;
+    match files {
+        Some(files) => eprintln!("{count} samples in {files} files"),
+        None => eprintln!("{count} samples"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,6 +129,7 @@ impl Names {
 enum Rows {
     Csv(Box<csv::Writer<Out>>, u64),
     Parquet(Box<parquet::Rows<Out>>, u64),
+    Folder(Box<Folder>),
 }
 
 type Out = BufWriter<Box<dyn Write + Send>>;
@@ -148,19 +166,25 @@ impl Rows {
                 rows.write(name, sample, quality)?;
                 *count += 1;
             }
+            Self::Folder(folder) => folder.write(name, sample, quality)?,
         }
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<u64> {
+    /// How many rows, and files where there are several.
+    fn finish(self) -> anyhow::Result<(u64, Option<usize>)> {
         match self {
             Self::Csv(mut csv, count) => {
                 csv.flush()?;
-                Ok(count)
+                Ok((count, None))
             }
             Self::Parquet(rows, count) => {
                 rows.finish()?;
-                Ok(count)
+                Ok((count, None))
+            }
+            Self::Folder(folder) => {
+                let (count, files) = folder.finish()?;
+                Ok((count, Some(files)))
             }
         }
     }
