@@ -63,6 +63,7 @@ reasons! {
 pub struct Ledger {
     /// Counted by themselves.
     pub pictures: std::sync::Arc<Pictures>,
+    foreign: AtomicU64,
     received: AtomicU64,
     stored: AtomicU64,
     rejected: [AtomicU64; Rejection::ALL.len()],
@@ -72,6 +73,15 @@ pub struct Ledger {
 impl Ledger {
     pub fn receive(&self, count: u64) {
         self.received.fetch_add(count, Relaxed);
+    }
+
+    /// Left to another box, and so never received: messages, or elements where they name their assets.
+    pub fn leave(&self, count: u64) {
+        self.foreign.fetch_add(count, Relaxed);
+    }
+
+    pub fn foreign(&self) -> u64 {
+        self.foreign.load(Relaxed)
     }
 
     pub fn store(&self, count: u64) {

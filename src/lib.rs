@@ -11,6 +11,7 @@ pub mod message;
 pub mod sample;
 pub mod settings;
 pub mod snapshot;
+pub mod standing;
 pub mod tag;
 pub mod time;
 pub mod verdict;
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod oip;
 pub mod picture;
 pub mod quality;
+pub mod share;
 pub mod window;
 
 // Between: what several adapters need of the world outside.

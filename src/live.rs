@@ -179,6 +179,7 @@ impl Live {
     /// Alerts as the last life left them.
     pub fn restored<'a>(&self, records: impl Iterator<Item = &'a AlertRecord>) {
         records.for_each(|record| self.keep(record));
+        self.moves.send_modify(|moves| *moves += 1);
     }
 
     fn keep(&self, record: &AlertRecord) {

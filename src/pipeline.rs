@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
 use crate::model::{Loaded, LoadedModel, ModelWorker};
-use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask};
+use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask, SiteWide};
 pub use crate::plan::Plan;
 use crate::reload::{Report, SwapEnds, Swaps, Tuning};
 use crate::sample::Batch;
@@ -32,6 +32,7 @@ use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
 use crate::sources::{Sinks, Sources};
 use crate::stages::{Phase, Stages};
+use crate::standing::Standing;
 use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
@@ -107,8 +108,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     };
     let roster = Roster::default();
     let (sources, reorders) = Sources::build(&settings, sinks, roster.clone())?;
+    let standing = settings.share.as_ref().map(|_| Arc::new(Standing::default()));
     let egress = match &settings.publish {
-        Some(publish) => Some(egress(&settings, publish, commands, truths)?),
+        Some(publish) => Some(egress(&settings, publish, standing.clone(), (commands, truths))?),
         None => None,
     };
     let live = Arc::new(Live::new(&settings));
@@ -129,7 +131,9 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         store: store.clone(),
         link: egress.as_ref().map(|egress| egress.publisher.link()),
         certificates: Arc::new(Certificates::of(&settings)),
+        standing: standing.clone(),
     };
+    overview.config.shared(settings.share.clone());
     let shelf = Arc::new(Shelf::new(
         settings.runtime.clone(),
         settings.service.clone(),
@@ -164,6 +168,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         store: store.clone(),
         wire: egress.as_ref().map(|egress| egress.wire.clone()),
         publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
+        standing,
     };
     let mut feeds = Feeds {
         batches: batches_out,
@@ -265,20 +270,29 @@ struct Egress {
 fn egress(
     settings: &Settings,
     publish: &Publish,
-    commands: mpsc::Sender<CommandMessage>,
-    truths: mpsc::Sender<CommandMessage>,
+    standing: Option<Arc<Standing>>,
+    (commands, truths): (mpsc::Sender<CommandMessage>, mpsc::Sender<CommandMessage>),
 ) -> anyhow::Result<Egress> {
-    let wire = Wire { prefix: publish.prefix.clone(), site: settings.site.name.clone() };
+    let wire = Wire {
+        prefix: publish.prefix.clone(),
+        site: settings.site.name.clone(),
+        station: settings.share.as_ref().map(|share| share.name.clone()),
+    };
     let broker =
-        settings.broker.get(&publish.broker).context("`publish.broker` names no broker")?;
+        settings.broker_as_box(&publish.broker).context("`publish.broker` names no broker")?;
     let (publisher, task) = mqtt::connect(
         PublisherSettings {
             broker_name: publish.broker.clone(),
-            broker: broker.clone(),
-            site: settings.site.name.clone(),
+            broker,
+            site: settings.station(),
             will: Some(wire.will()),
             command_filter: Some(wire.command_filter()),
             labels: Some((wire.label_filter(), truths)),
+            site_wide: standing.map(|standing| SiteWide {
+                states: wire.state_filter(),
+                boxes: wire.box_filter(),
+                standing,
+            }),
         },
         commands,
     )

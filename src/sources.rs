@@ -18,9 +18,10 @@ use crate::health::{Roster, SourceHealth};
 use crate::ledger::Ledger;
 use crate::message::Quarantined;
 use crate::modbus::{self, Poller};
-use crate::mqtt::{Ingest, IngestParts};
+use crate::mqtt::{Ingest, IngestParts, Reading};
 use crate::sample::Batch;
 use crate::settings::{Broker, ModbusDevice, Settings, Subscription};
+use crate::share::Shares;
 use crate::tag::Registry;
 
 /// Configurations that wait for their turn.
@@ -58,7 +59,7 @@ pub struct Sources {
 /// What the configuration says of one source.
 #[derive(Clone, PartialEq)]
 enum Wanted {
-    Mqtt { broker_name: String, broker: Box<Broker>, subscriptions: Vec<Subscription> },
+    Mqtt { broker_name: String, broker: Box<Broker>, reading: Reading },
     Modbus(Vec<ModbusDevice>),
 }
 
@@ -67,7 +68,7 @@ struct Runner {
     health: Vec<Arc<SourceHealth>>,
     stop: CancellationToken,
     /// Of a broker.
-    subscriptions: Option<watch::Sender<Vec<Subscription>>>,
+    retunes: Option<watch::Sender<Reading>>,
     task: Id,
 }
 
@@ -75,7 +76,7 @@ struct Built {
     key: String,
     wanted: Wanted,
     health: Vec<Arc<SourceHealth>>,
-    subscriptions: Option<watch::Sender<Vec<Subscription>>>,
+    retunes: Option<watch::Sender<Reading>>,
     source: Source,
 }
 
@@ -139,24 +140,24 @@ impl Sources {
         let mut fresh = Vec::new();
         for (key, wanted) in &wanted {
             let running = self.running.get(key).map(|runner| &runner.wanted);
-            if let (Some(running), Wanted::Mqtt { subscriptions, .. }) = (running, wanted)
+            if let (Some(running), Wanted::Mqtt { reading, .. }) = (running, wanted)
                 && running.same_link(wanted)
             {
-                Ingest::check(subscriptions)?;
+                Ingest::check(&reading.subscriptions)?;
             } else if running != Some(wanted) {
                 fresh.push(self.prepare(settings, key, wanted)?);
             }
         }
         // From here on nothing fails.
         for (key, wanted) in &wanted {
-            if let (Some(runner), Wanted::Mqtt { subscriptions, .. }) =
+            if let (Some(runner), Wanted::Mqtt { reading, .. }) =
                 (self.running.get_mut(key), wanted)
                 && runner.wanted.same_link(wanted)
                 && runner.wanted != *wanted
-                && let Some(sender) = &runner.subscriptions
+                && let Some(sender) = &runner.retunes
             {
                 tracing::info!(source = key, "The subscriptions change on the living connection.");
-                sender.send_replace(subscriptions.clone());
+                sender.send_replace(reading.clone());
                 runner.wanted = wanted.clone();
             }
         }
@@ -204,7 +205,7 @@ impl Sources {
     }
 
     fn start(&mut self, built: Built, token: &CancellationToken) {
-        let Built { key, wanted, health, subscriptions, source } = built;
+        let Built { key, wanted, health, retunes, source } = built;
         let stop = token.child_token();
         let child = stop.clone();
         let task = match source {
@@ -212,19 +213,19 @@ impl Sources {
             Source::Modbus(poller) => self.tasks.spawn(poller.run(child)),
         };
         let task = task.id();
-        self.running.insert(key, Runner { wanted, health, stop, subscriptions, task });
+        self.running.insert(key, Runner { wanted, health, stop, retunes, task });
     }
 
     fn prepare(&self, settings: &Settings, key: &str, wanted: &Wanted) -> anyhow::Result<Built> {
-        let (health, subscriptions, source) = match wanted {
-            Wanted::Mqtt { broker_name, broker, subscriptions } => {
+        let (health, retunes, source) = match wanted {
+            Wanted::Mqtt { broker_name, broker, reading } => {
                 let health = self.health(&format!("mqtt:{broker_name}"));
-                let (sender, retunes) = watch::channel(subscriptions.clone());
+                let (sender, retunes) = watch::channel(reading.clone());
                 let ingest = Ingest::prepare(IngestParts {
                     broker_name: broker_name.clone(),
                     broker: Broker::clone(broker),
-                    subscriptions: subscriptions.clone(),
-                    site: settings.site.name.clone(),
+                    reading: reading.clone(),
+                    site: settings.station(),
                     future: settings.limits.future + self.sinks.behind,
                     registry: Arc::clone(&self.sinks.registry),
                     ledger: Arc::clone(&self.sinks.ledger),
@@ -250,7 +251,7 @@ impl Sources {
                 (health, None, Source::Modbus(poller))
             }
         };
-        Ok(Built { key: key.to_owned(), wanted: wanted.clone(), health, subscriptions, source })
+        Ok(Built { key: key.to_owned(), wanted: wanted.clone(), health, retunes, source })
     }
 
     /// A source that comes back goes on counting.
@@ -271,19 +272,25 @@ impl Wanted {
     }
 }
 
-/// One connection a broker that is subscribed to, one poller a Modbus address.
+/// One connection a broker that is subscribed to, one poller a Modbus address; of the assets of
+/// other boxes nothing is polled.
 fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
+    let shares = Shares::new(settings.share.as_ref());
     let mut wanted = Vec::new();
-    for (name, broker) in &settings.broker {
+    for name in settings.broker.keys() {
         let subscriptions: Vec<Subscription> =
             settings.mqtt.iter().filter(|entry| entry.broker == *name).cloned().collect();
         if !subscriptions.is_empty() {
-            let (broker_name, broker) = (name.clone(), Box::new(broker.clone()));
-            let link = Wanted::Mqtt { broker_name, broker, subscriptions };
+            let broker = settings.broker_as_box(name).expect("its name was just read");
+            let (broker_name, broker) = (name.clone(), Box::new(broker));
+            let reading = Reading { subscriptions, shares: shares.clone() };
+            let link = Wanted::Mqtt { broker_name, broker, reading };
             wanted.push((format!("mqtt:{name}"), link));
         }
     }
-    for devices in modbus::group(&settings.modbus) {
+    let own: Vec<ModbusDevice> =
+        settings.modbus.iter().filter(|device| shares.owns(&device.asset)).cloned().collect();
+    for devices in modbus::group(&own) {
         let way = devices.first().map_or("", |device| device.address.as_str());
         let way =
             way.parse::<modbus::Endpoint>().map_or_else(|_| way.to_owned(), |w| w.to_string());

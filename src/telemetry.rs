@@ -5,6 +5,7 @@
 
 mod encode;
 mod page;
+mod share;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::live::Shadows;
 use crate::model::Models;
 use crate::reload::Report;
+use crate::standing::Standing;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -135,6 +137,8 @@ pub struct Overview {
     pub store: Store,
     pub link: Option<tokio::sync::watch::Receiver<bool>>,
     pub certificates: Arc<Certificates>,
+    /// Where several boxes split the site.
+    pub standing: Option<Arc<Standing>>,
 }
 
 impl fmt::Debug for Overview {
@@ -211,6 +215,7 @@ impl Overview {
             ledger: self.ledger.totals(),
             alerts: self.meters.alerts(),
             config: self.config.status(),
+            share: self.share(),
             sources: self.sources.list().iter().map(|source| source.snapshot()).collect(),
             models: models.collect(),
             outbox: OutboxStatus { waiting: store.outbox, oldest: None, dead: store.dead_letters },

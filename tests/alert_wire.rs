@@ -62,7 +62,7 @@ fn check(validators: &BTreeMap<String, Validator>, body: &[u8]) -> Value {
 }
 
 fn wire() -> Wire {
-    Wire { prefix: "acme/plant7/line1".into(), site: "plant7".into() }
+    Wire { prefix: "acme/plant7/line1".into(), site: "plant7".into(), station: None }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -178,6 +178,7 @@ fn status() -> StatusBody {
             errors: vec!["andon.toml:3:1: error: unknown setting `limt`".into()],
             restart: vec!["store.path".into()],
         },
+        share: None,
         sources: vec![source.snapshot(), SourceHealth::new("modbus:press-3").snapshot()],
         models: vec![ModelStatus {
             name: "spindle-anomaly".into(),

@@ -498,3 +498,34 @@ fn charts_that_cannot_be_drawn_say_what_they_need() {
         assert!(errors.contains(expected), "{rule}\n{errors}");
     }
 }
+
+#[test]
+fn shares_that_are_none_and_shared_subscriptions_beside_them() {
+    let told = refusal(
+        r#"[broker.plant]
+url = "mqtt://127.0.0.1"
+
+[share]
+box = "a/b"
+of = 2
+take = [1, 3]
+pin = [{ assets = [], share = 0 }]
+
+[[mqtt]]
+broker = "plant"
+topic = "$share/edge/plant/{asset}/telemetry"
+payload = "json"
+"#,
+    );
+    for line in [
+        "andon.toml:5:7: error: the box's name \"a/b\" holds `/`",
+        "andon.toml:7:12: error: there is no share 3 of 2",
+        "error: there is no share 0 of 2",
+        "error: the pin holds no asset",
+        "error: a shared subscription gives a message to any one box",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let told = refusal("[share]\nbox = \"a\"\nof = 0\ntake = [1]\n");
+    assert!(told.contains("a site cannot be split into 0 shares"), "{told}");
+}

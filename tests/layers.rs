@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 /// other's; the adapters of layer 2 never one another.
 const LAYERS: &[&[&str]] = &[
     &[
-        "asset", "health", "ledger", "message", "sample", "settings", "snapshot", "tag", "time",
-        "verdict",
+        "asset", "health", "ledger", "message", "sample", "settings", "snapshot", "standing",
+        "tag", "time", "verdict",
     ],
     &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
-        "feedback", "frame", "oip", "picture", "quality", "window",
+        "feedback", "frame", "oip", "picture", "quality", "share", "window",
     ],
     &["audit", "tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],

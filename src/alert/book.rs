@@ -71,6 +71,30 @@ impl AlertBook {
         self.slots.insert(key, slot);
     }
 
+    /// Takes an alert over that stands for an asset of another box until now. False: this box knows
+    /// newer things of it, or nothing of its prediction.
+    #[must_use]
+    pub fn adopt(&mut self, asset: AssetId, asset_name: &str, record: &AlertRecord) -> bool {
+        let spec = self.specs.values().find(|(spec, _)| spec.name == record.prediction);
+        let Some((spec, _)) = spec else { return false };
+        let known = self.slots.get(&(asset, spec.id)).and_then(Slot::record);
+        // Every change counts on, in whichever box; what this box has told itself comes back too.
+        let newer = known.is_none_or(|known| known.seq < record.seq);
+        if newer {
+            self.restore(asset, asset_name, record.clone());
+        }
+        newer
+    }
+
+    /// Forgets all alerts of the assets that `foreign` names, and gives what stood.
+    pub fn let_go(&mut self, foreign: impl Fn(&str) -> bool) -> Vec<AlertRecord> {
+        let gone = self.slots.extract_if(.., |_, slot| foreign(slot.asset())).collect::<Vec<_>>();
+        for (key, _) in &gone {
+            self.shelves.retain(|(_, shelved)| shelved != key);
+        }
+        gone.into_iter().filter_map(|(_, slot)| slot.record().cloned()).collect()
+    }
+
     /// Ends the restored alerts whose prediction or rule the configuration no longer has, so
     /// that no subscriber keeps them for ever.
     #[must_use]

@@ -80,6 +80,11 @@ impl Decision {
 }
 
 impl Memory {
+    /// Of a condition that is known and nothing else.
+    pub(super) fn of(alarm: bool) -> Self {
+        Self { alarm, ..Self::default() }
+    }
+
     /// The clock that its times come from was stepped by `nanos`.
     pub(super) fn stepped(&mut self, nanos: i64) {
         self.since = self.since.map(|since| since.stepped(nanos));

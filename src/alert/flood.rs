@@ -140,6 +140,14 @@ impl FloodGate {
         (Passage::Hold, u64::from(waits))
     }
 
+    /// What is held of an alert; it is told at once by whoever asks.
+    pub fn take(&mut self, asset: &str, prediction: &str) -> Option<Transition> {
+        let key = (asset.to_owned(), prediction.to_owned());
+        let held = self.held.remove(&key);
+        self.order.retain(|waiting| *waiting != key);
+        held
+    }
+
     /// The next held transition that may be told.
     pub fn release(&mut self, now: Duration) -> Option<Transition> {
         self.fill(now);

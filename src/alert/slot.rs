@@ -70,6 +70,10 @@ impl Slot {
         self.record.as_ref()
     }
 
+    pub(super) fn asset(&self) -> &str {
+        &self.asset
+    }
+
     pub(super) fn state(&self) -> AlertState {
         self.record.as_ref().map_or(AlertState::Normal, |record| record.state)
     }

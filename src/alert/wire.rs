@@ -3,16 +3,19 @@
 //! An alert's event and its retained state are the same bytes, with the same CloudEvents id.
 //! `docs/schema` describes every body; `tests/alert_wire.rs` holds the two together.
 
+mod adopt;
 mod envelope;
 mod level;
 mod status;
 
 use bytes::Bytes;
 
+pub use self::adopt::{AdoptError, adopted};
 pub use self::envelope::schema;
 pub use self::level::{decode_level, encode_level};
 pub use self::status::{
-    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, StatusBody, StoreStatus,
+    ConfigState, ConfigStatus, Liveness, ModelStatus, OutboxStatus, ShareStatus, StatusBody,
+    StoreStatus,
 };
 
 use self::envelope::{AlertData, Envelope, VerdictData, uri};
@@ -27,6 +30,8 @@ use crate::verdict::Verdict;
 pub struct Wire {
     pub prefix: String,
     pub site: String,
+    /// This box's name, where several split the site.
+    pub station: Option<String>,
 }
 
 /// How an alert's body ends; absent fields are written too, so it always does.
@@ -102,6 +107,23 @@ impl Wire {
         format!("{}/+/label/+", self.prefix)
     }
 
+    /// Where the retained states of all alerts of the site come, with the same two levels.
+    pub fn state_filter(&self) -> String {
+        format!("{}/+/alert/+", self.prefix)
+    }
+
+    /// Where all boxes of the site tell how they are.
+    pub fn box_filter(&self) -> String {
+        format!("{}/status/+", self.prefix)
+    }
+
+    fn status_topic(&self) -> String {
+        match &self.station {
+            Some(station) => format!("{}/status/{}", self.prefix, encode_level(station)),
+            None => format!("{}/status", self.prefix),
+        }
+    }
+
     fn status_message<D: serde::Serialize>(
         &self,
         id: String,
@@ -110,7 +132,7 @@ impl Wire {
     ) -> Message {
         let body = Envelope {
             id,
-            source: format!("/{}", uri(&self.prefix)),
+            source: self.status_source(),
             kind: "io.andon.status.v1".into(),
             subject: None,
             time,
@@ -118,7 +140,17 @@ impl Wire {
             data,
         }
         .to_body();
-        Message { topic: format!("{}/status", self.prefix), body, retain: true }
+        Message { topic: self.status_topic(), body, retain: true }
+    }
+
+    /// An id is unique for its source: each box of a site counts for itself.
+    fn status_source(&self) -> String {
+        match &self.station {
+            Some(station) => {
+                format!("/{}/status/{}", uri(&self.prefix), uri(&encode_level(station)))
+            }
+            None => format!("/{}", uri(&self.prefix)),
+        }
     }
 
     fn topic(&self, asset: &str, what: &str, prediction: &str) -> String {

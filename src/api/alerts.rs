@@ -132,7 +132,7 @@ pub async fn command(desk: &Desk, message: CommandMessage) -> Result<(), Problem
     desk.orders.send(Order { message, reply }).await.map_err(|_| stopping(()))?;
     answer.await.map_err(|_| stopping(()))?.map_err(|refusal| match refusal {
         Refusal::Malformed(_) => Problem::bad_request(refusal.to_string()),
-        Refusal::Unknown(_) => Problem::not_found(refusal.to_string()),
+        Refusal::Unknown(_) | Refusal::Elsewhere(_) => Problem::not_found(refusal.to_string()),
         Refusal::Conflict(_) => Problem::conflict(refusal.to_string()),
     })
 }

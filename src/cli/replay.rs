@@ -80,5 +80,5 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn wire(settings: &Settings) -> Wire {
     let site = settings.site.name.clone();
     let prefix = settings.publish.as_ref().map_or_else(|| site.clone(), |it| it.prefix.clone());
-    Wire { prefix, site }
+    Wire { prefix, site, station: None }
 }

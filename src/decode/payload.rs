@@ -23,6 +23,7 @@ use crate::ledger::Rejection;
 use crate::picture::Format;
 use crate::sample::Sample;
 use crate::settings::Subscription;
+use crate::share::Shares;
 use crate::tag::{Registry, RegistryFull};
 use crate::time::Timestamp;
 
@@ -70,6 +71,8 @@ pub struct Decoded {
     pub rejected: Rejects,
     /// The message is a picture of this asset. It is not counted among the samples.
     pub picture: Option<Arc<str>>,
+    /// Messages or elements left to another box, unread.
+    pub foreign: u64,
     /// The first thing that was wrong.
     pub fault: Option<Fault>,
 }
@@ -140,7 +143,7 @@ impl Decoder {
     }
 
     /// What this subscription knows about `topic`; `None` when it is not for it.
-    fn open(&self, topic: &str) -> Option<Result<Topic, &'static str>> {
+    fn open(&self, topic: &str, shares: &Shares) -> Option<Result<Topic, &'static str>> {
         let captures = self.pattern.captures(topic)?;
         if captures.asset == Some("") || captures.tag == Some("") {
             return Some(Err("a captured level of the topic is empty"));
@@ -148,7 +151,12 @@ impl Decoder {
         // What the topic says is nearer to the machine than what the configuration says.
         let asset = captures.asset.or(self.asset.as_deref());
         let tag = captures.tag.or(self.tag.as_deref());
-        Some(Ok(Topic::new(asset, tag)))
+        // Where the payload names its assets, each of them is asked about.
+        let known = asset.filter(|_| !self.plan.names_assets());
+        let foreign = known.is_some_and(|asset| !shares.owns(asset));
+        let mut opened = Topic::new(asset, tag);
+        opened.foreign = foreign;
+        Some(Ok(opened))
     }
 }
 
@@ -158,6 +166,7 @@ pub struct Decoders {
     decoders: Vec<Decoder>,
     registry: Arc<Registry>,
     future: Duration,
+    shares: Shares,
     /// So far the box's clock has been stepped back: samples may lie further ahead of it.
     behind: Duration,
     /// Places in `topics`.
@@ -169,6 +178,7 @@ pub struct Decoders {
 /// What the parts of a decoder work with while they read one message.
 struct Scope<'a> {
     registry: &'a Registry,
+    shares: &'a Shares,
     arrival: Timestamp,
     times: RangeInclusive<Timestamp>,
     topic: &'a mut Topic,
@@ -180,7 +190,15 @@ impl Decoders {
     /// `future`: how far ahead of the box's clock a sample may lie.
     pub fn new(decoders: Vec<Decoder>, registry: Arc<Registry>, future: Duration) -> Self {
         let (behind, routes, topics) = (Duration::ZERO, HashMap::new(), Vec::new());
-        Self { decoders, registry, future, behind, routes, topics }
+        let shares = Shares::default();
+        Self { decoders, registry, future, shares, behind, routes, topics }
+    }
+
+    /// Reads nothing of the assets that other boxes look after.
+    #[must_use]
+    pub fn sharing(mut self, shares: Shares) -> Self {
+        self.shares = shares;
+        self
     }
 
     /// See [`clock::Steps::behind`].
@@ -209,8 +227,12 @@ impl Decoders {
             },
         };
         let (decoder, topic) = &mut self.topics[place];
+        if topic.foreign {
+            return Decoded { foreign: 1, ..Decoded::default() };
+        }
         let scope = Scope {
             registry: &self.registry,
+            shares: &self.shares,
             arrival: now,
             times: clock::plausible(now, self.future + self.behind),
             topic,
@@ -238,7 +260,7 @@ impl Decoders {
     fn route(&self, topic: &[u8]) -> Result<(usize, Topic), &'static str> {
         let topic = std::str::from_utf8(topic).map_err(|_| "the topic is not UTF-8")?;
         let mut found = self.decoders.iter().enumerate().filter_map(|(index, decoder)| {
-            decoder.open(topic).map(|opened| opened.map(|topic| (index, topic)))
+            decoder.open(topic, &self.shares).map(|opened| opened.map(|topic| (index, topic)))
         });
         found.next().unwrap_or(Err("the topic matches no subscription"))
     }

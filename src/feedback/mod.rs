@@ -10,6 +10,7 @@ mod confusion;
 mod errors;
 mod journal;
 mod label;
+mod past;
 mod record;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +20,7 @@ pub use self::confusion::{Cell, Confusion};
 pub use self::errors::Errors;
 pub use self::label::{About, Label, LabelError};
 use self::record::Record;
-pub use self::record::{Figures, Kept};
+pub use self::record::{Figures, Kept, KeptLabel};
 use crate::asset::AssetId;
 use crate::drift::Finding;
 use crate::frame::Threshold;
@@ -122,6 +123,8 @@ pub struct Feedback {
     malformed: u64,
     /// Counts that were kept, of models that have not predicted since the start.
     kept: Kept,
+    /// Their labels.
+    labels: BTreeMap<String, Vec<(String, AssetId, Timestamp, bool)>>,
 }
 
 impl Feedback {
@@ -129,23 +132,48 @@ impl Feedback {
     /// what they said.
     pub fn judge(&mut self, predictions: Vec<Judged>) {
         for judged in predictions {
-            let kept = self.kept.remove(&judged.name).unwrap_or_default();
-            match self.records.get_mut(&judged.id) {
-                Some(record) => record.replace(judged),
-                None => drop(self.records.insert(judged.id, Record::new(judged, kept))),
+            let counts = self.kept.counts.remove(&judged.name).unwrap_or_default();
+            let labels = self.labels.remove(&judged.name).unwrap_or_default();
+            if let Some(record) = self.records.get_mut(&judged.id) {
+                record.replace(judged);
+                continue;
             }
+            let id = judged.id;
+            let mut record = Record::new(judged, counts);
+            for (model, asset, end, bad) in labels {
+                record.recall(&model, asset, end, bad);
+            }
+            self.records.insert(id, record);
         }
     }
 
     /// Counts of an earlier life; before [`judge`](Self::judge).
-    pub fn restore(&mut self, kept: Kept) {
+    pub fn restore(&mut self, kept: Kept, asset_of: impl Fn(&str) -> AssetId) {
+        for (prediction, models) in &kept.labels {
+            let own = self.labels.entry(prediction.clone()).or_default();
+            for (model, labels) in models {
+                let label =
+                    |(name, end, bad): &KeptLabel| (model.clone(), asset_of(name), *end, *bad);
+                own.extend(labels.iter().map(label));
+            }
+        }
         self.kept = kept;
     }
 
-    /// The counts for another life.
-    pub fn keep(&self) -> Kept {
-        let own = self.records.values().map(|record| (record.name().to_owned(), record.keep()));
-        self.kept.clone().into_iter().chain(own).filter(|(_, kept)| !kept.is_empty()).collect()
+    /// The counts for another life, and which labels are in them.
+    pub fn keep(&self, name_of: impl Fn(AssetId) -> Option<String>) -> Kept {
+        let mut kept = self.kept.clone();
+        for record in self.records.values() {
+            let (counts, labels) = (record.keep(), record.labels(&name_of));
+            if !counts.is_empty() {
+                kept.counts.insert(record.name().to_owned(), counts);
+            }
+            kept.labels.remove(record.name());
+            if !labels.is_empty() {
+                kept.labels.insert(record.name().to_owned(), labels);
+            }
+        }
+        kept
     }
 
     /// A model has answered; labels that waited for it join. Gives those that did.

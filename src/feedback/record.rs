@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::confusion::{Cell, Confusion};
 use super::errors::Errors;
 use super::journal::{Journal, Place, Seen};
+use super::past::{Labelled, Past};
 use super::{Joined, Judged, Placed, Raise, Unplaced};
 use crate::asset::AssetId;
 use crate::drift::Finding;
@@ -16,8 +19,19 @@ const VERDICTS: usize = 65_536;
 /// Labels of one asset that wait for their verdicts.
 const WAITING: usize = 256;
 
-/// Counts by prediction, and there by model as `<name>/<version>`.
-pub type Kept = BTreeMap<String, BTreeMap<String, Confusion>>;
+/// What labels said, for another life: by prediction, and there by model as `<name>/<version>`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kept {
+    pub counts: BTreeMap<String, Counts>,
+    /// The newest labels that are counted there, oldest first.
+    pub labels: BTreeMap<String, BTreeMap<String, Vec<KeptLabel>>>,
+}
+
+pub(super) type Counts = BTreeMap<String, Confusion>;
+
+/// Asset, end of the window, and whether it was bad.
+pub type KeptLabel = (String, Timestamp, bool);
 
 /// What is known of one prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +62,7 @@ pub(super) struct Record {
     assets: BTreeMap<AssetId, Asset>,
     /// Whose verdicts are remembered, in the order in which they came.
     order: VecDeque<AssetId>,
+    past: Past,
     unplaced: [u64; Unplaced::WORDS.len()],
 }
 
@@ -60,7 +75,7 @@ struct Asset {
 }
 
 impl Record {
-    pub(super) fn new(judged: Judged, kept: BTreeMap<String, Confusion>) -> Self {
+    pub(super) fn new(judged: Judged, kept: Counts) -> Self {
         let model = judged.model.clone();
         let mut record = Self {
             judged,
@@ -68,6 +83,7 @@ impl Record {
             version: 0,
             assets: BTreeMap::new(),
             order: VecDeque::new(),
+            past: Past::default(),
             unplaced: [0; Unplaced::WORDS.len()],
         };
         record.version = record.version_of(&model);
@@ -98,15 +114,36 @@ impl Record {
         &self.judged.name
     }
 
-    pub(super) fn keep(&self) -> BTreeMap<String, Confusion> {
+    /// A label of an earlier life.
+    pub(super) fn recall(&mut self, model: &str, asset: AssetId, end: Timestamp, bad: bool) {
+        let version = self.version_of(model);
+        self.past.note((asset, end), Labelled { bad, version });
+    }
+
+    /// The newest labels by model, oldest first.
+    pub(super) fn labels(
+        &self,
+        name_of: impl Fn(AssetId) -> Option<String>,
+    ) -> BTreeMap<String, Vec<KeptLabel>> {
+        let mut labels: BTreeMap<String, Vec<KeptLabel>> = BTreeMap::new();
+        for ((asset, end), Labelled { bad, version }) in self.past.all() {
+            let Some(name) = name_of(asset) else { continue };
+            let (model, _) = &self.versions[usize::from(version)];
+            labels.entry(model.clone()).or_default().push((name, end, bad));
+        }
+        labels
+    }
+
+    pub(super) fn keep(&self) -> Counts {
         self.versions.iter().filter(|(_, confusion)| confusion.total() > 0).cloned().collect()
     }
 
     pub(super) fn judged(&mut self, verdict: &Verdict, now: Timestamp) -> Vec<Joined> {
         let Evidence { start, end, .. } = verdict.evidence;
         let bad = self.judged.threshold.is_reached(verdict.score);
-        let version = self.version;
-        self.remember(verdict.asset, Seen { start, end, bad, label: None, version });
+        let seen = Seen { start, end, bad, label: None, version: self.version };
+        let seen = self.as_labelled(verdict.asset, seen);
+        self.remember(verdict.asset, seen);
         let Some(asset) = self.assets.get_mut(&verdict.asset) else { return Vec::new() };
         let due = asset.waiting.partition_point(|(time, _)| *time <= end);
         let due: Vec<_> = asset.waiting.drain(..due).collect();
@@ -165,7 +202,14 @@ impl Record {
         }
         raise.label = Some(bad);
         let seen = Seen { start, end, bad: true, label, version: self.version };
+        let seen = if label.is_none() { self.as_labelled(asset, seen) } else { seen };
         self.settle(asset, seen, bad, now)
+    }
+
+    /// A verdict of which an earlier life knew more.
+    fn as_labelled(&self, asset: AssetId, seen: Seen) -> Seen {
+        let Some(Labelled { bad, version }) = self.past.of((asset, seen.end)) else { return seen };
+        Seen { label: Some(bad), version, ..seen }
     }
 
     fn join(&mut self, asset_id: AssetId, at: usize, was_bad: bool, now: Timestamp) -> Joined {
@@ -186,6 +230,7 @@ impl Record {
             confusion.take(Cell::of(seen.bad, before));
         }
         confusion.add(cell);
+        self.past.note((asset_id, end), Labelled { bad: was_bad, version });
         let mut finding = None;
         // A correction comes too late for the stream of errors.
         if before.is_none() && version == self.version {

@@ -16,6 +16,10 @@ fn judged(model: &str) -> Judged {
     Judged { id: WEAR, name: "wear".into(), model: model.into(), threshold }
 }
 
+fn name(_: AssetId) -> Option<String> {
+    Some("press-3".into())
+}
+
 /// Windows of ten seconds.
 struct Bench {
     feedback: Feedback,
@@ -24,6 +28,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut feedback = Feedback::default();
+        feedback.judge(vec![judged("wear/1")]);
+        Self { feedback }
+    }
+
+    fn restored(kept: Kept) -> Self {
+        let mut feedback = Feedback::default();
+        feedback.restore(kept, |_| PRESS);
         feedback.judge(vec![judged("wear/1")]);
         Self { feedback }
     }
@@ -172,15 +183,48 @@ fn each_version_has_its_own_counts_and_they_outlive_a_restart() {
     let figures = bench.figures();
     assert_eq!((&*figures.model, figures.confusion.false_negatives), ("wear/2", 1));
     assert_eq!(figures.earlier[0].0, "wear/1");
-    let kept = bench.feedback.keep();
+    let kept = bench.feedback.keep(name);
 
     let mut feedback = Feedback::default();
-    feedback.restore(kept.clone());
-    assert_eq!(feedback.keep(), kept, "also where no prediction has taken them yet");
+    feedback.restore(kept.clone(), |_| PRESS);
+    assert_eq!(feedback.keep(name), kept, "also where no prediction has taken them yet");
     feedback.judge(vec![judged("wear/1")]);
     let figures = feedback.figures().remove(0);
     assert_eq!((&*figures.model, figures.confusion.true_positives), ("wear/1", 1));
-    assert_eq!(feedback.keep(), kept);
+    assert_eq!(feedback.keep(name), kept);
+}
+
+#[test]
+fn a_label_sent_again_after_a_restart_is_known_and_one_that_differs_corrects() {
+    let mut bench = Bench::new();
+    let raise = Raise {
+        alert_id: "id".into(),
+        prediction: WEAR,
+        asset: PRESS,
+        start: at(0),
+        end: at(10),
+        label: None,
+    };
+    let by_alert = || About::Alert { alert_id: "id".into() };
+    assert_eq!(bench.verdict(10, 0.9), []);
+    bench.feedback.raised(raise.clone());
+    assert!(!joined(bench.label(by_alert(), true)).repeated);
+    assert_eq!(bench.verdict(20, 0.1), []);
+    assert!(!joined(bench.label_at(15, false)).repeated);
+    let kept = bench.feedback.keep(name);
+
+    let mut bench = Bench::restored(kept.clone());
+    // The raise comes back from the history of alerts, the second verdict from the last minute.
+    bench.feedback.raised(raise);
+    assert_eq!(bench.verdict(20, 0.1), []);
+    assert!(joined(bench.label(by_alert(), true)).repeated);
+    assert!(joined(bench.label_at(15, false)).repeated);
+    assert_eq!(bench.feedback.keep(name), kept, "nothing is counted twice");
+    let corrected = joined(bench.label(by_alert(), false));
+    assert!(!corrected.repeated && corrected.finding.is_none());
+    let confusion = bench.figures().confusion;
+    assert_eq!((confusion.true_positives, confusion.false_positives), (0, 1));
+    assert_eq!(confusion.total(), 2);
 }
 
 #[test]

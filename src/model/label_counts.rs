@@ -27,7 +27,14 @@ impl LabelCounts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
             Err(error) => return Err(named(&self.file, &error)),
         };
-        let kept: Kept = toml::from_str(&text).map_err(|error| named(&self.file, &error))?;
+        let kept = match toml::from_str::<Kept>(&text) {
+            Ok(kept) => kept,
+            // As it was written before labels were kept beside their counts.
+            Err(error) => match toml::from_str(&text) {
+                Ok(counts) => Kept { counts, ..Kept::default() },
+                Err(_) => return Err(named(&self.file, &error)),
+            },
+        };
         self.written.clone_from(&kept);
         Ok(kept)
     }
@@ -57,6 +64,7 @@ fn named(file: &Path, error: &dyn std::fmt::Display) -> io::Error {
 mod tests {
     use super::*;
     use crate::feedback::Confusion;
+    use crate::time::Timestamp;
 
     #[test]
     fn counts_are_there_after_a_restart_and_written_only_when_they_change() {
@@ -65,12 +73,25 @@ mod tests {
         let mut counts = LabelCounts::beside(&store);
         assert_eq!(counts.read().unwrap(), Kept::default());
         let confusion = Confusion { true_positives: 3, ..Confusion::default() };
-        let kept = Kept::from([("wear".into(), [("wear/1.0.0".into(), confusion)].into())]);
+        let model = "wear/1.0.0";
+        let told = [("wear".into(), [(model.into(), confusion)].into())].into();
+        let label = ("press-3".to_owned(), Timestamp::from_secs(1_700_000_000), true);
+        let labels = [("wear".into(), [(model.into(), vec![label])].into())].into();
+        let kept = Kept { counts: told, labels };
         counts.changed(&kept).expect("it is news").write(&kept).unwrap();
         assert!(counts.changed(&kept).is_none());
         let mut again = LabelCounts::beside(&store);
         assert_eq!(again.read().unwrap(), kept);
         assert!(again.changed(&kept).is_none());
+    }
+
+    #[test]
+    fn counts_of_the_older_form_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[wear.\"wear/1.0.0\"]\ntrue_positives = 3\n";
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        let kept = LabelCounts::beside(&folder.path().join("andon.db")).read().unwrap();
+        assert_eq!(kept.counts["wear"]["wear/1.0.0"].true_positives, 3);
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl Link {
     pub(super) fn subscribe<'a>(
         &mut self,
         id: u16,
-        filters: impl IntoIterator<Item = (&'a str, u8)>,
+        filters: impl IntoIterator<Item = wire::Ask<'a>>,
     ) -> Result<(), LinkError> {
         wire::subscribe(id, filters, &mut self.output)?;
         Ok(())

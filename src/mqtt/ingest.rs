@@ -20,7 +20,7 @@ use super::connection::{Arrival, Link, LinkError};
 use super::dialer::{BrokerError, Dialer, Role};
 use super::intake::{Intake, OpenBatch};
 use super::pace::Pace;
-use super::readers::Readers;
+use super::readers::{Readers, Reading};
 use super::recent::Recent;
 use super::reconnect::{Reconnect, Volume};
 use super::wire::Welcome;
@@ -43,8 +43,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub struct IngestParts {
     pub broker_name: String,
     pub broker: Broker,
-    /// Those that name this broker.
-    pub subscriptions: Vec<Subscription>,
+    /// The subscriptions that name this broker.
+    pub reading: Reading,
     pub site: String,
     /// `limits.future`.
     pub future: Duration,
@@ -68,7 +68,7 @@ pub struct Ingest {
     dialer: Dialer,
     readers: Readers,
     /// Other subscriptions, when the configuration changes.
-    retunes: watch::Receiver<Vec<Subscription>>,
+    retunes: watch::Receiver<Reading>,
     intake: Intake,
     batches: mpsc::Sender<Batch>,
     own_thread: bool,
@@ -86,10 +86,11 @@ impl Ingest {
         let role = Role::Ingest { receive_maximum: parts.broker.receive_maximum };
         let dialer = Dialer::new(&parts.broker, &parts.site, role)
             .map_err(|error| IngestError::Broker { name: parts.broker_name.clone(), error })?;
-        let readers = Readers::new(&parts.subscriptions, &parts.registry, parts.future)?;
+        let subscriptions = &parts.reading.subscriptions;
+        let readers = Readers::new(subscriptions, &parts.registry, parts.future)?;
         let max_payload = usize::try_from(parts.broker.max_payload.as_u64()).unwrap_or(usize::MAX);
         let intake = Intake {
-            decoders: readers.decoders(&parts.subscriptions)?,
+            decoders: readers.decoders(&parts.reading)?,
             max_payload,
             ledger: parts.ledger,
             health: parts.health,
@@ -100,7 +101,7 @@ impl Ingest {
             open: OpenBatch::default(),
         };
         let broker_name = parts.broker_name;
-        let (_, retunes) = watch::channel(Vec::new());
+        let (_, retunes) = watch::channel(Reading::default());
         let (batches, own_thread) = (parts.batches, false);
         Ok(Self { broker_name, dialer, readers, retunes, intake, batches, own_thread })
     }
@@ -108,7 +109,7 @@ impl Ingest {
     /// Subscribes to what comes out of `retunes` instead, on the living link. Give it only what
     /// [`check`](Self::check) lets pass.
     #[must_use]
-    pub fn retuned_by(mut self, retunes: watch::Receiver<Vec<Subscription>>) -> Self {
+    pub fn retuned_by(mut self, retunes: watch::Receiver<Reading>) -> Self {
         self.retunes = retunes;
         self
     }
@@ -352,7 +353,7 @@ impl Ingest {
                 return Ok(());
             }
         }
-        self.readers.retune(&wanted, link)
+        self.readers.retune(&wanted.subscriptions, link)
     }
 
     fn subscribed(&mut self, refusals: &[Option<String>]) {

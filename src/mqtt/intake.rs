@@ -91,11 +91,8 @@ impl Intake {
             }
         }
         open.messages += 1;
-        let mut known = false;
         if message.id != 0 {
             open.ids.push(message.id);
-            let print = Recent::fingerprint(&message.topic, &message.payload);
-            known = self.recent.repeats(message.id, message.again, print);
         }
         let before = open.samples.len();
         let length = message.payload.len();
@@ -105,6 +102,17 @@ impl Intake {
         } else {
             self.decoders.decode(&message.topic, &message.payload, now, &mut open.samples)
         };
+        if decoded.foreign > 0 {
+            self.ledger.leave(decoded.foreign);
+            if decoded.received == 0 {
+                return;
+            }
+        }
+        let mut known = false;
+        if message.id != 0 {
+            let print = Recent::fingerprint(&message.topic, &message.payload);
+            known = self.recent.repeats(message.id, message.again, print);
+        }
         // Without a time of its own, a reading is not known to be the same one.
         let known = known && open.samples[before..].iter().all(|sample| sample.time != now);
         self.ledger.receive(decoded.received);

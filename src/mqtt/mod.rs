@@ -23,6 +23,7 @@ pub use self::address::{Address, AddressError};
 pub use self::dialer::BrokerError;
 pub use self::ingest::{Ingest, IngestError, IngestParts};
 pub use self::publisher::{
-    Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, connect,
+    Confirmation, PublishError, Publisher, PublisherSettings, PublisherTask, SiteWide, connect,
 };
+pub use self::readers::Reading;
 pub use self::recent::Recent;

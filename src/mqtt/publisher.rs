@@ -16,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Arrival, Link, LinkError};
 use super::dialer::{BrokerError, Dialer, Role};
 use super::reconnect::{Reconnect, log};
-use super::wire::{Received, Welcome, publish_size};
+use super::wire::{Ask, Received, Welcome, publish_size};
 use crate::audit::Entry;
 use crate::decode::topic::TopicPattern;
 use crate::message::{CommandMessage, Message, Origin};
 use crate::settings::Broker;
+use crate::standing::Standing;
 use crate::time::Timestamp;
 
 /// Confirmed publishes that wait to be taken.
@@ -44,6 +45,17 @@ pub struct PublisherSettings {
     pub command_filter: Option<String>,
     /// `{prefix}/+/label/+`, with the same two names, and who takes what comes in there.
     pub labels: Option<(String, mpsc::Sender<CommandMessage>)>,
+    /// Where several boxes split the site.
+    pub site_wide: Option<SiteWide>,
+}
+
+/// What all boxes of a site tell, and who remembers it.
+pub struct SiteWide {
+    /// `{prefix}/+/alert/+`: the retained states of all alerts, with the same two names.
+    pub states: String,
+    /// `{prefix}/status/+`: the `+` is a box.
+    pub boxes: String,
+    pub standing: Arc<Standing>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +101,14 @@ pub struct PublisherTask {
 struct Filter {
     pattern: TopicPattern,
     text: String,
-    to: mpsc::Sender<CommandMessage>,
+    to: Taker,
+}
+
+/// Who takes what comes in.
+enum Taker {
+    Orders(mpsc::Sender<CommandMessage>),
+    States(Arc<Standing>),
+    Boxes(Arc<Standing>),
 }
 
 /// A message on its way.
@@ -122,7 +141,14 @@ pub fn connect(
     let mut filters = Vec::new();
     let commands = settings.command_filter.map(|filter| (filter, commands));
     for (text, to) in commands.into_iter().chain(settings.labels) {
-        filters.push(Filter { pattern: command_pattern(&text)?, text, to });
+        filters.push(Filter { pattern: command_pattern(&text)?, text, to: Taker::Orders(to) });
+    }
+    if let Some(SiteWide { states, boxes, standing }) = settings.site_wide {
+        let to = Taker::States(Arc::clone(&standing));
+        filters.push(Filter { pattern: command_pattern(&states)?, text: states, to });
+        let pattern = TopicPattern::parse(&boxes.replacen('+', "{asset}", 1));
+        let pattern = pattern.map_err(|_| BrokerError::CommandFilter(boxes.clone()))?;
+        filters.push(Filter { pattern, text: boxes, to: Taker::Boxes(standing) });
     }
     let (jobs, jobs_in) = mpsc::channel(JOBS);
     let (soon, soon_in) = mpsc::channel(SOON);
@@ -285,7 +311,12 @@ impl PublisherTask {
             self.link.send_replace(true);
             return Ok(());
         }
-        link.subscribe(id, self.filters.iter().map(|filter| (filter.text.as_str(), 1)))
+        let asked = self.filters.iter().map(|filter| match filter.to {
+            Taker::Orders(_) => Ask::new(&filter.text, 1),
+            // What stands is asked for with every link: this box may have been away for long.
+            Taker::States(_) | Taker::Boxes(_) => Ask::new(&filter.text, 1).with_what_stands(),
+        });
+        link.subscribe(id, asked)
     }
 
     fn publish(&mut self, job: Job, link: &mut Link) -> Result<(), LinkError> {
@@ -324,7 +355,7 @@ impl PublisherTask {
                 }
             }
             Arrival::Subscribed(refusals) => self.subscribed(&refusals),
-            Arrival::Message(message) => self.take_command(message),
+            Arrival::Message(message) => self.take(message),
             Arrival::Unsubscribed => {}
         }
     }
@@ -345,16 +376,37 @@ impl PublisherTask {
     }
 
     /// Never waits: the one who takes commands may himself wait for a publish.
-    fn take_command(&self, message: Received) {
+    fn take(&self, message: Received) {
         let topic = String::from_utf8_lossy(&message.topic);
         let found = self.filters.iter().find_map(|filter| {
             let names = filter.pattern.captures(&topic)?;
-            Some((&filter.to, names.asset?, names.tag?))
+            Some((&filter.to, names.asset?, names.tag))
         });
-        let Some((to, asset, prediction)) = found else {
-            tracing::warn!(%topic, "a message that is no command came in; it is ignored");
-            return;
+        let room = match found {
+            Some((Taker::Orders(to), asset, Some(prediction))) => {
+                return self.take_command(to, (asset, prediction), &message);
+            }
+            Some((Taker::States(standing), asset, Some(prediction))) => {
+                standing.alert(asset, prediction, message.payload)
+            }
+            Some((Taker::Boxes(standing), name, None)) => standing.told(name, message.payload),
+            _ => {
+                tracing::warn!(%topic, "a message that is no command came in; it is ignored");
+                return;
+            }
         };
+        if !room {
+            tracing::error!(%topic, "too much stands at the broker; a takeover would miss this");
+        }
+    }
+
+    fn take_command(
+        &self,
+        to: &mpsc::Sender<CommandMessage>,
+        (asset, prediction): (&str, &str),
+        message: &Received,
+    ) {
+        let topic = String::from_utf8_lossy(&message.topic);
         let from =
             Origin::Mqtt { broker: self.broker_name.clone(), topic: topic.clone().into_owned() };
         let object = format!("{asset}/{prediction}");
@@ -366,7 +418,7 @@ impl PublisherTask {
         let command = CommandMessage {
             asset: asset.to_owned(),
             prediction: prediction.to_owned(),
-            body: message.payload,
+            body: message.payload.clone(),
             from: from.clone(),
         };
         if to.try_send(command).is_err() {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::connection::{Link, LinkError};
 use super::ingest::IngestError;
+use super::wire::Ask;
 use crate::decode::payload::{Decoder, Decoders};
 use crate::settings::Subscription;
+use crate::share::Shares;
 use crate::tag::Registry;
 
 /// Packet ids of our own requests. The broker's messages have their own.
@@ -16,6 +18,14 @@ const UNSUBSCRIBE: u16 = 2;
 
 /// Topic filters with their QoS.
 type Filters = Vec<(String, u8)>;
+
+/// What a connection is to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    pub subscriptions: Vec<Subscription>,
+    /// Of what comes, the assets that are this box's.
+    pub shares: Shares,
+}
 
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -39,9 +49,10 @@ impl Readers {
         Ok(Self { filters, parting: Vec::new(), asked: VecDeque::new(), registry, future })
     }
 
-    pub(super) fn decoders(&self, wanted: &[Subscription]) -> Result<Decoders, IngestError> {
-        let (_, decoders) = build(wanted)?;
-        Ok(Decoders::new(decoders, Arc::clone(&self.registry), self.future))
+    pub(super) fn decoders(&self, wanted: &Reading) -> Result<Decoders, IngestError> {
+        let (_, decoders) = build(&wanted.subscriptions)?;
+        let decoders = Decoders::new(decoders, Arc::clone(&self.registry), self.future);
+        Ok(decoders.sharing(wanted.shares.clone()))
     }
 
     /// On a new link: everything that is wanted, and a farewell to what a lasting session keeps.
@@ -83,7 +94,7 @@ impl Readers {
         if filters.is_empty() {
             return Ok(());
         }
-        link.subscribe(SUBSCRIBE, filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)))?;
+        link.subscribe(SUBSCRIBE, filters.iter().map(|(filter, qos)| Ask::new(filter, *qos)))?;
         self.asked.push_back(filters.into_iter().map(|(filter, _)| filter).collect());
         link.flush()
     }

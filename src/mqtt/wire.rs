@@ -271,15 +271,34 @@ pub(super) fn connect(
     Ok(())
 }
 
-/// Retained messages come once in the life of a session, not with every new link.
+/// A filter that is subscribed to.
+#[derive(Clone, Debug)]
+pub(super) struct Ask<'a> {
+    filter: &'a str,
+    qos: u8,
+    rule: RetainForwardRule,
+}
+
+impl<'a> Ask<'a> {
+    /// Retained messages come once in the life of a session, not with every new link.
+    pub(super) fn new(filter: &'a str, qos: u8) -> Self {
+        Self { filter, qos, rule: RetainForwardRule::OnNewSubscribe }
+    }
+
+    /// They come with every link.
+    pub(super) fn with_what_stands(self) -> Self {
+        Self { rule: RetainForwardRule::OnEverySubscribe, ..self }
+    }
+}
+
 pub(super) fn subscribe<'a>(
     id: u16,
-    filters: impl IntoIterator<Item = (&'a str, u8)>,
+    filters: impl IntoIterator<Item = Ask<'a>>,
     output: &mut BytesMut,
 ) -> Result<(), WireError> {
-    let filters = filters.into_iter().map(|(path, qos)| {
-        let mut filter = Filter::new(path, level(qos));
-        filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
+    let filters = filters.into_iter().map(|ask| {
+        let mut filter = Filter::new(ask.filter, level(ask.qos));
+        filter.retain_forward_rule = ask.rule;
         filter
     });
     let mut subscribe = Subscribe::new_many(filters, None);

@@ -24,6 +24,7 @@ use crate::model::{LoadedPrediction, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::settings::change::{Change, applicable, changes};
 use crate::settings::{Prediction, Settings};
+use crate::share::Shares;
 use crate::sources::Reorder;
 use crate::watch::Retune;
 
@@ -65,22 +66,23 @@ impl Tuning {
             let section = |change: &Change| change.key.split('.').next().map(str::to_owned);
             applied.done.iter().filter_map(section).any(|name| sections.contains(&name.as_str()))
         };
-        if touches(&["rule", "tag", "prediction", "publish"]) {
+        if touches(&["rule", "tag", "prediction", "publish", "share"]) {
             self.retune(&merged, predictions).await?;
         }
         if let (Some(publisher), Some(publish)) = (&self.publisher, &merged.publish)
-            && let Some(broker) = merged.broker.get(&publish.broker)
-            && self.settings.broker.get(&publish.broker) != Some(broker)
+            && let Some(broker) = merged.broker_as_box(&publish.broker)
+            && self.settings.broker_as_box(&publish.broker).as_ref() != Some(&broker)
         {
-            publisher.redial(broker.clone());
+            publisher.redial(broker);
         }
-        if touches(&["broker", "mqtt", "modbus"]) {
+        if touches(&["broker", "mqtt", "modbus", "share"]) {
             let (done, answer) = oneshot::channel();
             let reorder = Reorder { settings: merged.clone(), done };
             self.sources.send(reorder).await.context("the sources have ended")?;
             let outcome = answer.await.context("the sources have ended")?;
             outcome.map_err(anyhow::Error::msg).context("the sources stay as they were")?;
         }
+        self.report.shared(merged.share.clone());
         self.settings = merged;
         Ok(applied)
     }
@@ -141,6 +143,7 @@ impl Tuning {
             predictions,
             workers,
             verdicts: settings.publish.as_ref().is_some_and(|publish| publish.verdicts),
+            shares: Shares::new(settings.share.as_ref()),
             done,
         };
         self.watch.send(retune).await.context("the main loop has ended")?;

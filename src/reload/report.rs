@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::Applied;
 use crate::alert::wire::{ConfigState, ConfigStatus};
 use crate::config::{Diagnostic, Diagnostics, Sheet};
+use crate::settings::ShareSettings;
 use crate::settings::change::Change;
 use crate::time::Timestamp;
 
@@ -49,6 +50,7 @@ struct Kept {
     status: ConfigStatus,
     reloads: Reloads,
     papers: Papers,
+    share: Option<ShareSettings>,
     /// Of the file that was refused last, as `andon check` prints it.
     refusal: Option<String>,
 }
@@ -61,8 +63,8 @@ impl Report {
             errors: Vec::new(),
             restart: Vec::new(),
         };
-        let kept =
-            Kept { status, reloads: Reloads::default(), papers: Papers::default(), refusal: None };
+        let (reloads, papers) = (Reloads::default(), Papers::default());
+        let kept = Kept { status, reloads, papers, share: None, refusal: None };
         Self { kept: Mutex::new(kept), moves: watch::Sender::new(0) }
     }
 
@@ -81,6 +83,15 @@ impl Report {
 
     pub fn papers(&self) -> Papers {
         self.with(|kept| kept.papers.clone())
+    }
+
+    /// This box's part of the site, where several split it.
+    pub fn share(&self) -> Option<ShareSettings> {
+        self.with(|kept| kept.share.clone())
+    }
+
+    pub fn shared(&self, share: Option<ShareSettings>) {
+        self.with(|kept| kept.share = share);
     }
 
     /// The files that the daemon has started with.

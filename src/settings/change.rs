@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Prediction, Settings};
+use super::{Prediction, Settings, ShareSettings};
 
 /// How a changed setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -79,6 +79,7 @@ pub fn applicable(old: &Settings, new: &Settings) -> Settings {
         limits: old.limits.clone(),
         log: old.log.clone(),
         publish: old.publish.clone(),
+        share: share(old, new).cloned(),
         ..new.clone()
     };
     if let (Some(kept), Some(wanted)) = (&mut merged.publish, &new.publish) {
@@ -95,6 +96,12 @@ pub fn applicable(old: &Settings, new: &Settings) -> Settings {
     merged.prediction = old.prediction.iter().map(wanted).collect();
     merged.rule.retain(|rule| !bound.predictions.contains(&*rule.name));
     merged
+}
+
+/// A box goes on under its name, and cannot become one of several while it runs.
+fn share<'a>(old: &'a Settings, new: &'a Settings) -> Option<&'a ShareSettings> {
+    let name = |settings: &'a Settings| settings.share.as_ref().map(|share| &share.name);
+    if name(old) == name(new) { new.share.as_ref() } else { old.share.as_ref() }
 }
 
 impl Change {
@@ -224,6 +231,8 @@ struct Bound<'a> {
     predictions: BTreeSet<&'a str>,
     /// Those that differ in more than their alerts: they stay as they are, whole.
     replaced: BTreeSet<&'a str>,
+    /// Another name of the box: its share waits with it.
+    renamed: bool,
 }
 
 impl<'a> Bound<'a> {
@@ -240,6 +249,7 @@ impl<'a> Bound<'a> {
             broker: broker.filter(|name| old.broker.contains_key(*name)),
             predictions: old.prediction.iter().map(name).collect(),
             replaced: old.prediction.iter().filter(differs).map(name).collect(),
+            renamed: share(old, new) != new.share.as_ref(),
         }
     }
 
@@ -251,6 +261,7 @@ impl<'a> Bound<'a> {
             "rule" | "tag" | "mqtt" => Effect::Live,
             "prediction" if step(2) == "alert" && !self.replaced.contains(step(1)) => Effect::Live,
             "publish" if step(1) == "verdicts" => Effect::Live,
+            "share" if !self.renamed => Effect::Live,
             "broker" if !stays && self.broker == Some(step(1)) => Effect::Restart,
             "broker" | "modbus" => Effect::Reconnect,
             _ => Effect::Restart,
@@ -324,6 +335,9 @@ mod tests {
             "publish = { broker = 'a', prefix = 'x' }",
             "publish = { broker = 'b', prefix = 'x', verdicts = true }",
             "store = { path = '/y' }",
+            "share = { box = 'a', of = 2, take = [1] }",
+            "share = { box = 'a', of = 2, take = [1, 2] }",
+            "share = { box = 'b', of = 2, take = [2] }",
             "http = { hosts = ['h'] }",
             "site = { name = 'z' }",
             "log = { level = 'debug' }",

@@ -14,6 +14,7 @@ mod predict;
 pub mod reference;
 pub mod schema;
 mod service;
+mod share;
 mod store;
 mod tls;
 
@@ -34,6 +35,7 @@ pub use self::modbus::{
 pub use self::mqtt::{Broker, ByteOrder, PayloadKind, Publish, Subscription, TimeUnit};
 pub use self::predict::{Extent, Fill, Prediction, WindowSettings};
 pub use self::service::ServiceSettings;
+pub use self::share::{Pin, ShareSettings};
 pub use self::store::StoreSettings;
 pub use self::tls::{Tls, TlsVersion};
 
@@ -42,6 +44,7 @@ pub use self::tls::{Tls, TlsVersion};
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub site: Site,
+    pub share: Option<ShareSettings>,
     /// MQTT brokers by name; `mqtt` and `publish` entries refer to them.
     pub broker: BTreeMap<String, Broker>,
     /// Where alerts and status go. Without it the daemon still predicts and stores.

@@ -45,6 +45,13 @@ impl Overview {
         page.count("andon_pictures_received", "Pictures that came in", pictures.received())?;
         let fates = pictures.fates().into_iter();
         page.counts("andon_pictures", "What became of pictures", "fate", fates)?;
+        if let Some(share) = self.share() {
+            page.count("andon_foreign", "Messages left to the other boxes", share.foreign)?;
+            let contested = share.contested.len() as f64;
+            page.gauge("andon_share_contested", "Shares that another box takes too", contested)?;
+            let orphaned = share.orphaned.len() as f64;
+            page.gauge("andon_share_orphaned", "Shares that no box takes", orphaned)?;
+        }
         page.gauge(
             "andon_samples_in_flight",
             "Received and not yet settled",

@@ -9,7 +9,7 @@ use super::Watch;
 use super::retune::id_of;
 use crate::alert::flood::{FloodGate, FloodReport, Passage, resumed};
 use crate::alert::{AlertKind, AlertRecord, AlertSpec, Transition};
-use crate::settings::{AlertPolicy, Direction, FloodSettings};
+use crate::settings::{AlertPolicy, Direction, FloodSettings, Settings};
 use crate::store::{AlertChange, AlertKey};
 use crate::telemetry::add;
 use crate::time::Timestamp;
@@ -20,11 +20,22 @@ use crate::verdict::{Evidence, PredictionId, Verdict};
 pub(super) struct Flood {
     gate: FloodGate,
     began: Instant,
+    /// On which its alert stands.
+    asset: String,
 }
 
 impl Flood {
-    pub(super) fn new(settings: &FloodSettings) -> Self {
-        Self { gate: FloodGate::new(settings.clone()), began: Instant::now() }
+    pub(super) fn new(settings: &Settings) -> Self {
+        let gate = FloodGate::new(settings.flood.clone());
+        let asset = match &settings.share {
+            Some(share) => format!("{}-{}", FloodSettings::ASSET, share.name),
+            None => FloodSettings::ASSET.to_owned(),
+        };
+        Self { gate, began: Instant::now(), asset }
+    }
+
+    pub(super) fn asset(&self) -> &str {
+        &self.asset
     }
 }
 
@@ -80,6 +91,13 @@ impl Watch {
         }
     }
 
+    /// Tells what is held of an alert, whatever the pace.
+    pub(super) fn tell_held(&mut self, asset: &str, prediction: &str) {
+        if let Some(transition) = self.flood.gate.take(asset, prediction) {
+            self.put(&transition, None, Passage::Tell);
+        }
+    }
+
     /// Tells what may be told by now, and sums up.
     pub(super) fn drain_the_flood(&mut self, now: Timestamp) {
         let at = self.flood.began.elapsed();
@@ -105,7 +123,7 @@ impl Watch {
         let start = now.saturating_sub(report.lasted);
         let verdict = Verdict {
             prediction: id_of(&mut self.names, FloodSettings::ALERT),
-            asset: self.registry.intern_asset(FloodSettings::ASSET),
+            asset: self.registry.intern_asset(&self.flood.asset),
             evidence: Evidence { start, end: now, samples: 0, coverage: 1.0 },
             score: if report.over { 0.0 } else { report.held as f64 },
             label: Some(text.into()),
@@ -114,7 +132,7 @@ impl Watch {
             model: None,
             arrived: now,
         };
-        if let Some(transition) = self.book.apply(&verdict, FloodSettings::ASSET, now) {
+        if let Some(transition) = self.book.apply(&verdict, &self.flood.asset, now) {
             self.commit(&transition);
         }
     }

@@ -18,6 +18,9 @@ impl Watch {
 
     pub(super) fn judge(&mut self, verdict: &Verdict, now: Timestamp) {
         let asset = self.asset_name(verdict.asset);
+        if !self.shares.owns(&asset) {
+            return;
+        }
         if let (Some(stream), Some(wire)) = (&self.verdict_stream, &self.wire)
             && self.streams
             && verdict.model.is_some()

@@ -67,6 +67,9 @@ impl Watch {
     /// A label that came over MQTT.
     pub(super) fn labelled(&mut self, message: &CommandMessage, now: Timestamp) {
         let (asset, prediction) = (decode_level(&message.asset), decode_level(&message.prediction));
+        if !self.looks_after(&asset, &prediction) {
+            return;
+        }
         match Label::parse(&message.body, Some((&asset, &prediction))) {
             Ok(label) => match self.label(&label, now) {
                 Ok(_counted) => {}
@@ -125,7 +128,7 @@ impl Watch {
         match self.counts.read() {
             Ok(kept) => {
                 let mut feedback = self.live.feedback();
-                feedback.restore(kept);
+                feedback.restore(kept, |name| self.registry.intern_asset(name));
                 feedback.judge(all(&self.predictions));
             }
             Err(error) => {
@@ -144,7 +147,8 @@ impl Watch {
 
     /// Writes the counts down where they have changed; the loop does not wait for it.
     pub(super) fn save_labels(&mut self) -> Option<tokio::task::JoinHandle<()>> {
-        let kept = self.live.feedback().keep();
+        let name_of = |asset| self.registry.asset_name(asset).map(|name| name.to_string());
+        let kept = self.live.feedback().keep(name_of);
         let counts = self.counts.changed(&kept)?;
         Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = counts.write(&kept) {

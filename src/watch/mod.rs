@@ -13,6 +13,7 @@ mod pictures;
 mod restore;
 mod retune;
 mod shadow;
+mod share;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
 use crate::settings::Settings;
+use crate::share::Shares;
+use crate::standing::Standing;
 use crate::store::{Store, WindowMark};
 use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
@@ -72,6 +75,8 @@ pub struct WatchParts<'a> {
     /// How alerts are told; without it they are only kept.
     pub wire: Option<Wire>,
     pub publisher: Option<Publisher>,
+    /// What stands at the broker, where several boxes split the site.
+    pub standing: Option<Arc<Standing>>,
 }
 
 pub struct Watch {
@@ -104,6 +109,11 @@ pub struct Watch {
     /// What labels said, on disk.
     counts: LabelCounts,
     flood: flood::Flood,
+    /// Which assets are this box's, and what stands at the broker for all of them.
+    shares: Shares,
+    standing: Option<Arc<Standing>>,
+    /// So far `standing` has been gone through.
+    adopted_to: Option<u64>,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -176,7 +186,10 @@ impl Watch {
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
-            flood: flood::Flood::new(&settings.flood),
+            flood: flood::Flood::new(settings),
+            shares: Shares::new(settings.share.as_ref()),
+            standing: parts.standing,
+            adopted_to: None,
             future: settings.limits.future,
         }
     }
@@ -220,6 +233,7 @@ impl Watch {
                     self.look_at_the_clock(began.elapsed());
                     self.advance(Timestamp::now());
                     self.drain_the_flood(Timestamp::now());
+                    self.adopt(Timestamp::now());
                 }
                 _ = marks.tick() => {
                     self.save_marks().await;

@@ -24,6 +24,8 @@ pub enum Refusal {
     Malformed(#[from] ParseError),
     #[error("there is no {0}")]
     Unknown(String),
+    #[error("another box of the site looks after `{0}`: ask that one")]
+    Elsewhere(String),
     #[error("{0}")]
     Conflict(#[from] CommandError),
 }
@@ -31,6 +33,9 @@ pub enum Refusal {
 impl Watch {
     pub(super) fn obey(&mut self, message: &CommandMessage, now: Timestamp) -> Result<(), Refusal> {
         let (asset, prediction) = (decode_level(&message.asset), decode_level(&message.prediction));
+        if !self.looks_after(&asset, &prediction) {
+            return Err(Refusal::Elsewhere(asset.into_owned()));
+        }
         let object = format!("{asset}/{prediction}");
         let mut entry = Entry { action: "command", object: &object, by: None, from: &message.from };
         let command = match Command::parse(&message.body) {

@@ -32,6 +32,10 @@ impl Watch {
         self.inspector.clock_is_behind(self.steps.behind());
         for (key, state) in self.store.alert_states().await? {
             match serde_json::from_str::<AlertRecord>(&state) {
+                Ok(record) if !self.looks_after(&key.asset, &key.prediction) => {
+                    tracing::debug!(asset = record.asset, "An alert is another box's by now.");
+                    self.keep_alert(&key.asset, &key.prediction, None, Timestamp::now());
+                }
                 Ok(record) => {
                     let asset = self.registry.intern_asset(&key.asset);
                     self.owes(&record);
@@ -119,6 +123,9 @@ impl Watch {
         let expected: Vec<(String, String)> =
             self.rules.expected().map(|(asset, tag)| (asset.to_owned(), tag.to_owned())).collect();
         for (asset, tag) in expected {
+            if !self.shares.owns(&asset) {
+                continue;
+            }
             match self.registry.intern(&asset, &tag) {
                 Ok(id) => {
                     self.know(id);

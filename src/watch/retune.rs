@@ -10,6 +10,7 @@ use crate::alert::rules::RuleBook;
 use crate::live::Judge;
 use crate::model::{LoadedPrediction, ModelWorker};
 use crate::settings::{Rule, TagSettings};
+use crate::share::Shares;
 use crate::time::Timestamp;
 use crate::verdict::PredictionId;
 
@@ -24,6 +25,7 @@ pub struct Retune {
     pub workers: Vec<ModelWorker>,
     /// Every verdict is published as well.
     pub verdicts: bool,
+    pub shares: Shares,
     /// Models that no prediction uses any more.
     pub done: oneshot::Sender<Vec<ModelWorker>>,
 }
@@ -31,7 +33,7 @@ pub struct Retune {
 impl Watch {
     /// Windows, readings and the states of alerts stay; a rule that is gone ends its alerts.
     pub(super) fn retune(&mut self, retune: Retune, now: Timestamp) {
-        let Retune { tags, rules, predictions, workers, verdicts, done } = retune;
+        let Retune { tags, rules, predictions, workers, verdicts, shares, done } = retune;
         self.streams = verdicts;
         self.inspector.retune(tags.clone());
         for wanted in predictions {
@@ -61,7 +63,8 @@ impl Watch {
         for transition in self.book.retune(specs, now) {
             self.commit(&transition);
         }
-        self.meters.set_alerts(self.book.counts());
+        self.reshare(shares, now);
+        self.expect_named(now);
         self.workers.extend(workers);
         // Whoever asked may have gone.
         let _ = done.send(self.retired());

@@ -36,6 +36,7 @@ impl Out {
             will: Some(will),
             command_filter: Some("acme/+/alert/+/command".into()),
             labels: Some(("acme/+/label/+".into(), labels_out)),
+            site_wide: None,
         };
         let (publisher, task) = connect(settings, commands_out).unwrap();
         let token = CancellationToken::new();

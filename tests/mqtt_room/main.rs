@@ -15,7 +15,7 @@ use std::time::Duration;
 use andon::health::SourceHealth;
 use andon::ledger::Ledger;
 use andon::message::Quarantined;
-use andon::mqtt::{Ingest, IngestParts};
+use andon::mqtt::{Ingest, IngestParts, Reading};
 use andon::sample::Batch;
 use andon::settings::{Broker, ByteOrder, PayloadKind, Subscription, TimeUnit};
 use andon::tag::Registry;
@@ -112,7 +112,7 @@ impl Running {
         let ingest = Ingest::prepare(IngestParts {
             broker_name: "plant".into(),
             broker,
-            subscriptions,
+            reading: Reading { subscriptions, ..Reading::default() },
             site: "site".into(),
             future: Duration::from_secs(300),
             registry: Arc::clone(&registry),

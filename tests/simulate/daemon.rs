@@ -126,7 +126,7 @@ impl Daemon {
             rules: RuleBook::new(rules),
             ruled: Vec::new(),
             book: AlertBook::new("sim", vec![AlertSpec::rule(PredictionId(0), &rule())]),
-            wire: Wire { prefix: "sim".into(), site: "sim".into() },
+            wire: Wire { prefix: "sim".into(), site: "sim".into(), station: None },
             queue: VecDeque::new(),
             in_flight: BTreeSet::new(),
             leaving: BTreeSet::new(),

@@ -28,6 +28,9 @@ pub struct StatusBody {
     pub ledger: Totals,
     pub alerts: AlertCounts,
     pub config: ConfigStatus,
+    /// Where several boxes split the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareStatus>,
     pub sources: Vec<SourceSnapshot>,
     pub models: Vec<ModelStatus>,
     pub outbox: OutboxStatus,
@@ -54,6 +57,21 @@ pub struct ConfigStatus {
     pub errors: Vec<String>,
     /// The settings that wait for a restart.
     pub restart: Vec<String>,
+}
+
+/// This box's part of the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShareStatus {
+    #[serde(rename = "box")]
+    pub name: String,
+    pub of: u16,
+    pub take: Vec<u16>,
+    /// Messages left to the other boxes.
+    pub foreign: u64,
+    /// Shares that another box that is online takes too: their alerts come twice.
+    pub contested: Vec<u16>,
+    /// Shares that no box that is online takes.
+    pub orphaned: Vec<u16>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -9,6 +9,7 @@ mod household;
 mod modbus;
 mod names;
 mod predictions;
+mod share;
 mod sources;
 mod subscriptions;
 mod topic;
@@ -35,6 +36,7 @@ pub(super) fn validate(
     predictions::check(&mut check, settings);
     drift::check(&mut check, settings);
     flood::check(&mut check, settings);
+    share::check(&mut check, settings);
     alerts::check_rules(&mut check, settings);
     check.found
 }

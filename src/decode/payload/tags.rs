@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::json::Shape;
+use crate::share::Shares;
 use crate::tag::{Registry, RegistryFull, TagId};
 
 /// Places in a message for which the last name is remembered.
@@ -14,6 +15,8 @@ pub(super) struct Topic {
     /// Captured or configured.
     pub(super) asset: Option<Arc<str>>,
     pub(super) tag: Option<Box<str>>,
+    /// Another box looks after its asset.
+    pub(super) foreign: bool,
     /// `tag` of `asset`, once a value came.
     single: Option<TagId>,
     by_name: HashMap<Arc<str>, TagId>,
@@ -31,7 +34,8 @@ pub(super) struct Topic {
 struct Place {
     asset: Arc<str>,
     name: Arc<str>,
-    id: TagId,
+    /// None: of another box.
+    id: Option<TagId>,
 }
 
 impl Topic {
@@ -39,6 +43,7 @@ impl Topic {
         Self {
             asset: asset.map(Arc::from),
             tag: tag.map(Box::from),
+            foreign: false,
             single: None,
             by_name: HashMap::new(),
             order: Vec::new(),
@@ -87,12 +92,12 @@ impl Topic {
             && *place.name == *name
         {
             self.at += 1;
-            return Some(place.id);
+            return place.id;
         }
         let (name, id) = self.by_name.get_key_value(name)?;
         let (name, id) = (Arc::clone(name), *id);
         let asset = Arc::clone(self.asset.as_ref().expect("names are only kept with an asset"));
-        self.remember(Place { asset, name, id });
+        self.remember(Place { asset, name, id: Some(id) });
         Some(id)
     }
 
@@ -102,17 +107,17 @@ impl Topic {
         let id = registry.intern(&asset, name)?;
         let name: Arc<str> = Arc::from(name);
         self.by_name.insert(Arc::clone(&name), id);
-        self.remember(Place { asset, name, id });
+        self.remember(Place { asset, name, id: Some(id) });
         Ok(id)
     }
 
-    /// A tag of any asset.
+    /// A tag of any asset; `None` where another box looks after that.
     pub(super) fn find(
         &mut self,
         asset: &str,
         name: &str,
-        registry: &Registry,
-    ) -> Result<TagId, RegistryFull> {
+        scope: (&Registry, &Shares),
+    ) -> Result<Option<TagId>, RegistryFull> {
         if let Some(place) = self.order.get(self.at)
             && *place.name == *name
             && *place.asset == *asset
@@ -120,7 +125,11 @@ impl Topic {
             self.at += 1;
             return Ok(place.id);
         }
-        let id = registry.intern(asset, name)?;
+        let (registry, shares) = scope;
+        let id = match shares.owns(asset) {
+            true => Some(registry.intern(asset, name)?),
+            false => None,
+        };
         self.remember(Place { asset: Arc::from(asset), name: Arc::from(name), id });
         Ok(id)
     }

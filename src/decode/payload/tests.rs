@@ -493,3 +493,43 @@ proptest! {
         }
     }
 }
+
+fn share(take: u16) -> Shares {
+    let text = format!(
+        "box = 'a'\nof = 2\ntake = [{take}]\npin = [{{ assets = ['press-1'], share = 1 }}, \
+         {{ assets = ['*'], share = 2 }}]"
+    );
+    Shares::new(Some(&toml::from_str(&text).unwrap()))
+}
+
+#[test]
+fn what_another_box_looks_after_is_left_unread() {
+    let payload = r#"{"ts": 1700000000000, "values": {"flow": 1}}"#;
+    for (take, ours, other) in [(1, "press-1", "press-2"), (2, "press-2", "press-1")] {
+        let mut bench = Bench::new(&[telemetry()]);
+        bench.decoders = bench.decoders.sharing(share(take));
+        let (rows, decoded) = bench.read(&format!("plant/{ours}/telemetry"), payload);
+        assert_eq!((rows.len(), decoded.received, decoded.foreign), (1, 1, 0));
+        // Not even read, so that nothing is wrong with it either.
+        let (rows, decoded) = bench.read(&format!("plant/{other}/telemetry"), "no JSON");
+        assert_eq!((rows.len(), decoded.received, decoded.foreign), (0, 0, 1));
+    }
+}
+
+#[test]
+fn of_an_array_only_the_elements_of_our_assets_are_read_and_nothing_of_the_others_is_learnt() {
+    let mut bench = Bench::new(&[Subscription {
+        asset_key: Some("machine".into()),
+        ..subscription("plant/batch", PayloadKind::Samples)
+    }]);
+    bench.decoders = bench.decoders.sharing(share(1));
+    let payload = r#"[{"machine":"press-1","tag":"a","value":1},
+        {"machine":"press-2","tag":"a","value":2},{"machine":"press-1","tag":"b","value":3}]"#;
+    // The second time the names are remembered.
+    for _ in 0..2 {
+        let (rows, decoded) = bench.read("plant/batch", payload);
+        assert_eq!((rows.len(), decoded.received, decoded.foreign), (2, 2, 1));
+        assert!(rows.iter().all(|(name, ..)| name.starts_with("press-1/")), "{rows:?}");
+    }
+    assert_eq!(bench.registry.len(), 2);
+}

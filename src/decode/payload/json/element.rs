@@ -48,8 +48,9 @@ impl Walk<'_> {
         if let Reading::Other(word) = reading {
             return scope.reject(Rejection::NotANumber, || format!("`{tag}` is {word}"));
         }
-        match scope.topic.find(asset, tag, scope.registry) {
-            Ok(tag) => {
+        match scope.topic.find(asset, tag, (scope.registry, scope.shares)) {
+            Ok(None) => scope.decoded.foreign += 1,
+            Ok(Some(tag)) => {
                 self.untimed += usize::from(time == Timestamp::MIN);
                 self.take(tag, reading, time);
             }
