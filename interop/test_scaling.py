@@ -16,12 +16,11 @@ name = "plant7"
 [broker.plant]
 url = "mqtt://127.0.0.1:{broker}"
 client_id = "andon"
-keep_alive = "1s"
 
 [publish]
 broker = "plant"
 prefix = "acme/plant7"
-status_interval = "250ms"
+status_interval = "1s"
 
 [[mqtt]]
 broker = "plant"
@@ -168,7 +167,7 @@ def test_two_boxes_split_a_site_and_one_takes_the_others_share_over(start, broke
         t: body["data"]["state"] for t, body in retained(start, broker).items()} == dict.fromkeys(left, "cleared"))
 
     # The first box comes back, without a share; the heir lets go, then the other takes. Nobody is told anything.
-    told = len(events.seen)
+    told = {body["id"] for _, body in events.seen}
     a.config.write_text(a.config.read_text().replace("take = [1]", "take = []"))
     a.start()
     assert a.alerts() == {}, "what it knew is another box's"
@@ -178,7 +177,8 @@ def test_two_boxes_split_a_site_and_one_takes_the_others_share_over(start, broke
     rig.wait_for("it has its alerts again", lambda: set(a.alerts()) == set(first) - {seen})
     plant.send(61.0)
     a.settled(len(first))
-    assert len(events.seen) == told, [body["data"]["asset"] for _, body in events.seen[told:]]
+    # What it had told and not seen confirmed may come again, under the same id.
+    assert {body["id"] for _, body in events.seen} == told
     plant.send(95.0, [first[1]])
     rig.wait_for("a new alert", lambda: raises(events)[first[1]] == 2)
     assert retained(start, broker)[f"{PREFIX}/{first[1]}/alert/hot"]["data"]["alert_id"] != before[f"{PREFIX}/{first[1]}/alert/hot"]

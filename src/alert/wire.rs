@@ -117,6 +117,14 @@ impl Wire {
         format!("{}/status/+", self.prefix)
     }
 
+    /// The levels of asset and prediction in the topic of a retained state.
+    pub fn state_of<'t>(&self, topic: &'t str) -> Option<(&'t str, &'t str)> {
+        let levels = topic.strip_prefix(&self.prefix)?.strip_prefix('/')?;
+        let (asset, rest) = levels.split_once('/')?;
+        let prediction = rest.strip_prefix("alert/")?;
+        (!prediction.contains('/')).then_some((asset, prediction))
+    }
+
     fn status_topic(&self) -> String {
         match &self.station {
             Some(station) => format!("{}/status/{}", self.prefix, encode_level(station)),

@@ -360,3 +360,26 @@ pub(super) fn choice(version: &str, previous: &str, by: &str) -> Choice {
     let (version, by) = (version.to_owned(), by.to_owned());
     Choice { version, previous: Some(previous.to_owned()), by, at: Timestamp::now() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_swap_is_refused_while_one_is_under_way() {
+        let (requests, mut received) = mpsc::channel(1);
+        let desk = SwapDesk { requests, turn: Arc::default() };
+        let ask = |version: &str| {
+            let (desk, version) = (desk.clone(), version.to_owned());
+            let swap = Swap::Activate { name: "wear".into(), version, by: "R. Meyer".into() };
+            async move { desk.ask(swap, Origin::Itself).await }
+        };
+        let first = tokio::spawn(ask("1.1.0"));
+        let request = received.recv().await.unwrap();
+        assert!(matches!(ask("1.2.0").await, Err(SwapError::Busy)));
+        request.reply.send(Err(SwapError::Refused("no".into()))).unwrap();
+        assert!(matches!(first.await.unwrap(), Err(SwapError::Refused(_))));
+        drop(received);
+        assert!(matches!(ask("1.2.0").await, Err(SwapError::Stopping)), "the desk is free again");
+    }
+}

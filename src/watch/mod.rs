@@ -113,7 +113,7 @@ pub struct Watch {
     shares: Shares,
     standing: Option<Arc<Standing>>,
     /// So far `standing` has been gone through.
-    adopted_to: Option<u64>,
+    adopted_to: u64,
     /// How far ahead of the box's clock an event time may lie.
     future: Duration,
 }
@@ -189,7 +189,7 @@ impl Watch {
             flood: flood::Flood::new(settings),
             shares: Shares::new(settings.share.as_ref()),
             standing: parts.standing,
-            adopted_to: None,
+            adopted_to: 0,
             future: settings.limits.future,
         }
     }

@@ -49,6 +49,7 @@ impl Watch {
                 ),
             }
         }
+        self.forget_untold().await?;
         for transition in self.book.withdraw(Timestamp::now()) {
             self.commit(&transition);
         }

@@ -6,10 +6,14 @@
 use super::Watch;
 use crate::alert::AlertState;
 use crate::alert::wire::{adopted, decode_level};
+use crate::message::Outgoing;
 use crate::settings::FloodSettings;
 use crate::share::Shares;
-use crate::store::{AlertChange, AlertKey};
+use crate::store::{AlertChange, AlertKey, StoreError};
 use crate::time::Timestamp;
+
+/// Of the outbox at a time.
+const ROWS: usize = 256;
 
 impl Watch {
     /// Whether alerts of `prediction` on `asset` are this box's.
@@ -26,7 +30,7 @@ impl Watch {
         }
         self.shares = shares;
         self.let_go(now);
-        self.adopted_to = None;
+        self.adopted_to = 0;
         self.adopt(now);
     }
 
@@ -34,13 +38,14 @@ impl Watch {
     pub(super) fn adopt(&mut self, now: Timestamp) {
         let Some(standing) = self.standing.clone() else { return };
         let moves = standing.moves();
-        if self.adopted_to.replace(moves) == Some(moves) {
+        let since = std::mem::replace(&mut self.adopted_to, moves);
+        if since == moves {
             return;
         }
         let ours = |asset: &str, prediction: &str| {
             self.looks_after(&decode_level(asset), &decode_level(prediction))
         };
-        let all = standing.alerts(ours);
+        let all = standing.alerts(since, ours);
         for (asset, prediction, body) in all {
             let record = match adopted(&asset, &prediction, &body) {
                 Ok(record) => record,
@@ -67,6 +72,28 @@ impl Watch {
             self.keep_alert(&name, &record.prediction, Some(state), now);
         }
         self.meters.set_alerts(self.book.counts());
+    }
+
+    /// Takes states out of the outbox that the last life did not see confirmed, of assets that are
+    /// another box's by now: that one has told newer ones.
+    pub(super) async fn forget_untold(&self) -> Result<(), StoreError> {
+        let Some(wire) = self.wire.as_ref().filter(|_| self.shares.is_split()) else {
+            return Ok(());
+        };
+        let foreign = |row: &&Outgoing| {
+            let state = wire.state_of(&row.message.topic).filter(|_| row.message.retain);
+            state.is_some_and(|(asset, prediction)| {
+                !self.looks_after(&decode_level(asset), &decode_level(prediction))
+            })
+        };
+        let mut after = 0;
+        loop {
+            let rows = self.store.next_outgoing(after, ROWS).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.seq;
+            let gone = rows.iter().filter(foreign).map(|row| row.seq).collect();
+            self.store.delivered(gone).await;
+        }
     }
 
     /// Forgets the alerts of assets that are another box's, without telling anyone.
