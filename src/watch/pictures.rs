@@ -21,12 +21,16 @@ impl Watch {
     /// Each prediction that takes pictures of this asset looks at it.
     fn show(&self, picture: Snapshot) {
         let (asset, arrived) = (Arc::clone(&picture.asset), picture.arrived);
-        let takes = |bound: &&Bound| {
-            let LoadedPrediction { spec, assets, .. } = &bound.loaded;
-            spec.image.is_some() && assets.iter().any(|pattern| pattern.matches(&asset))
+        let takes = |loaded: &LoadedPrediction| {
+            loaded.spec.image.is_some()
+                && loaded.assets.iter().any(|pattern| pattern.matches(&asset))
         };
-        let takers: Vec<&Bound> = self.predictions.iter().filter(takes).collect();
         let id = self.registry.intern_asset(&asset);
+        for shadowing in self.shadows.values().filter(|shadowing| takes(&shadowing.loaded)) {
+            shadowing.show(id, &picture);
+        }
+        let takers: Vec<&Bound> =
+            self.predictions.iter().filter(|bound| takes(&bound.loaded)).collect();
         for (bound, showing) in takers.iter().zip(picture.shared(takers.len())) {
             let LoadedPrediction { id: prediction, spec, .. } = &bound.loaded;
             let frame = Frame::of_picture(*prediction, id, arrived, Arc::clone(spec), showing);

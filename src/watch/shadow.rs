@@ -6,10 +6,12 @@ use tokio::sync::oneshot;
 
 use super::{Bound, Watch};
 use crate::alert::AlertSpec;
+use crate::asset::AssetId;
 use crate::feedback::{About, Comparison, Feedback, Joined, Label, Side};
-use crate::frame;
+use crate::frame::{self, Frame};
 use crate::live::Shadow;
 use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
+use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
 use crate::window::Window;
@@ -28,9 +30,22 @@ pub struct Reshadow {
 
 /// A candidate as the loop needs it.
 pub(super) struct Shadowing {
-    loaded: LoadedPrediction,
+    pub(super) loaded: LoadedPrediction,
     model: ModelHandle,
     by: String,
+}
+
+impl Shadowing {
+    /// A look of its own: what becomes of it is nothing to the picture, or to who sent that.
+    pub(super) fn show(&self, asset: AssetId, picture: &Snapshot) {
+        let Snapshot { asset: name, arrived, bytes, .. } = picture;
+        let copy = Snapshot::new(Arc::clone(name), *arrived, bytes.clone(), |_| {});
+        let LoadedPrediction { id, spec, .. } = &self.loaded;
+        for showing in copy.shared(1) {
+            let frame = Frame::of_picture(*id, asset, *arrived, Arc::clone(spec), showing);
+            let _counted_by_the_model = self.model.submit(frame);
+        }
+    }
 }
 
 impl Watch {

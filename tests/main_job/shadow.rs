@@ -33,7 +33,7 @@ async fn health(daemon: &Daemon) -> Value {
 }
 
 /// Until both have answered so many frames.
-async fn compared(daemon: &Daemon, frames: u64) -> Value {
+pub(super) async fn compared(daemon: &Daemon, frames: u64) -> Value {
     let reached = async {
         while health(daemon).await["compared"] != frames {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use andon::reload::Swap;
+
 use super::PATIENCE;
 use super::plant::{Daemon, Plant};
+use super::shadow::compared;
+use super::swap::swap;
 
 const CAMERA: &str = r#"
 [[mqtt]]
@@ -179,4 +183,42 @@ async fn a_check_refuses_a_prediction_that_no_camera_feeds_and_takes_one_that_is
     assert!(unfed.contains("payload = \"image\""), "{unfed}");
     plant.rewrite(|text| text.replace("saw-1", "press-7"));
     assert_eq!(told(&plant), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_is_shown_each_picture_too_and_changes_nothing_about_it() {
+    let plant = plant().await;
+    let models = plant.folder.path().join("models");
+    plant.rewrite(|text| {
+        let at = text.rfind("models = ").expect("it was written above");
+        format!("{}models = {models:?}\n", &text[..at])
+    });
+    put(&models, "1.0.0");
+    let mut daemon = Daemon::start(&plant).await;
+    put(&models, "1.1.0");
+    let (name, version, by) = ("brightness".into(), "1.1.0".into(), "R. Meyer".into());
+    swap(&mut daemon, Swap::Shadow { name, version, by }).await.expect("a good version");
+    for count in 1..=3 {
+        plant.publish("plant/press-1/camera/top", &png(0)).await;
+        // One after the other: what waits for a busy model gives way to newer ones.
+        compared(&daemon, count).await;
+    }
+    assert_eq!(compared(&daemon, 3).await["agreement"], 1.0);
+    let lines = ["andon_pictures_received_total 3", "andon_pictures_total{fate=\"shown\"} 3"];
+    until_metrics(&daemon, &lines).await;
+    daemon.stop().await;
+}
+
+/// A version of the model, alike but for its number.
+fn put(models: &std::path::Path, version: &str) {
+    let from =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/brightness/1.0.0");
+    let to = models.join("brightness").join(version);
+    std::fs::create_dir_all(&to).expect("a folder");
+    for file in ["model.onnx", "golden.json"] {
+        std::fs::copy(from.join(file), to.join(file)).expect("copied");
+    }
+    let card = std::fs::read_to_string(from.join("model.toml")).expect("a card");
+    let card = card.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
+    std::fs::write(to.join("model.toml"), card).expect("written");
 }
