@@ -27,14 +27,14 @@ struct Told {
 
 impl Standing {
     /// The retained state of an alert; an empty body ends it. False: there is no room.
-    pub fn alert(&self, asset: &str, prediction: &str, body: Bytes) -> bool {
+    pub fn alert(&self, asset: &str, prediction: &str, body: &Bytes) -> bool {
         let key = (asset.to_owned(), prediction.to_owned());
-        self.keep(&self.alerts, key, &body, ALERTS)
+        self.keep(&self.alerts, key, body, ALERTS)
     }
 
     /// The status of a box, this one too.
-    pub fn told(&self, name: &str, body: Bytes) -> bool {
-        self.keep(&self.boxes, name.to_owned(), &body, BOXES)
+    pub fn told(&self, name: &str, body: &Bytes) -> bool {
+        self.keep(&self.boxes, name.to_owned(), body, BOXES)
     }
 
     /// Changes with every message.
@@ -97,12 +97,12 @@ mod tests {
     fn the_newest_body_stands_until_an_empty_one_ends_it() {
         let standing = Standing::default();
         for body in ["one", "two"] {
-            assert!(standing.alert("press-1", "hot", Bytes::from_static(body.as_bytes())));
+            assert!(standing.alert("press-1", "hot", &Bytes::from_static(body.as_bytes())));
         }
         let all = || standing.alerts(0, |_, _| true);
         assert!(standing.alerts(2, |_, _| true).is_empty(), "nothing has come since");
         assert_eq!(all(), [("press-1".into(), "hot".into(), Bytes::from_static(b"two"))]);
-        assert!(standing.alert("press-1", "hot", Bytes::new()));
+        assert!(standing.alert("press-1", "hot", &Bytes::new()));
         assert!(all().is_empty());
         assert_eq!(standing.moves(), 3);
     }

@@ -355,7 +355,7 @@ impl PublisherTask {
                 }
             }
             Arrival::Subscribed(refusals) => self.subscribed(&refusals),
-            Arrival::Message(message) => self.take(message),
+            Arrival::Message(message) => self.take(&message),
             Arrival::Unsubscribed => {}
         }
     }
@@ -376,7 +376,7 @@ impl PublisherTask {
     }
 
     /// Never waits: the one who takes commands may himself wait for a publish.
-    fn take(&self, message: Received) {
+    fn take(&self, message: &Received) {
         let topic = String::from_utf8_lossy(&message.topic);
         let found = self.filters.iter().find_map(|filter| {
             let names = filter.pattern.captures(&topic)?;
@@ -384,12 +384,12 @@ impl PublisherTask {
         });
         let room = match found {
             Some((Taker::Orders(to), asset, Some(prediction))) => {
-                return self.take_command(to, (asset, prediction), &message);
+                return self.take_command(to, (asset, prediction), message);
             }
             Some((Taker::States(standing), asset, Some(prediction))) => {
-                standing.alert(asset, prediction, message.payload)
+                standing.alert(asset, prediction, &message.payload)
             }
-            Some((Taker::Boxes(standing), name, None)) => standing.told(name, message.payload),
+            Some((Taker::Boxes(standing), name, None)) => standing.told(name, &message.payload),
             _ => {
                 tracing::warn!(%topic, "a message that is no command came in; it is ignored");
                 return;

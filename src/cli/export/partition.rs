@@ -173,16 +173,17 @@ mod tests {
     fn more_days_than_files_may_be_open_lose_no_row() {
         let folder = tempfile::tempdir().unwrap();
         let mut out = Folder::new(folder.path()).unwrap();
-        let days = OPEN as i64 + 10;
+        let days = 266_u32;
+        assert!(days as usize > OPEN);
         for turn in 0..2 {
             for day in 0..days {
-                let time = Timestamp::from_secs(1_700_000_000 + day * 86_400 + turn);
+                let time = Timestamp::from_secs(1_700_000_000 + i64::from(day) * 86_400 + turn);
                 let sample = Sample::new(TagId(0), time, 1.0);
                 out.write(&["press-1".into(), "flow".into()], &sample, "good").unwrap();
             }
         }
         let (rows, files) = out.finish().unwrap();
-        assert_eq!(rows, 2 * days as u64);
+        assert_eq!(rows, 2 * u64::from(days));
         assert!(files > days as usize, "some days were closed and came again");
     }
 }
