@@ -39,7 +39,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("json-flood-qos1", || json_paced("json-flood-qos1", 1, usize::MAX)),
     ("number-10k", || number_paced("number-10k", 10_000)),
     ("number-flood", || number_paced("number-flood", usize::MAX)),
-    ("modbus-20x50-10hz", modbus::many_devices),
+    ("modbus-20x100-10hz", modbus::many_registers),
+    ("modbus-20x50-10hz", modbus::many_floats),
     ("modbus-1x1000-1hz", modbus::many_tags),
     ("feed", feed::run),
 ];
