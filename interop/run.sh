@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs the interop tests: the built daemon against Debian's mosquitto and PyPI's pymodbus.
+# Runs the interop tests: the built daemon against Debian's mosquitto and libmodbus, PyPI's pymodbus.
 #
 #   ANDON_BIN=target/release/andon ORT_DYLIB_PATH=…/libonnxruntime.so interop/run.sh [pytest arguments]
 #
-# Needs mosquitto, libfaketime, python3 (3.11 or newer) and its venv:
-#   apt-get install mosquitto faketime python3-venv
+# Needs mosquitto, libfaketime, libmodbus with a C compiler, python3 (3.11 or newer) and its venv:
+#   apt-get install mosquitto faketime gcc libc6-dev pkg-config libmodbus-dev python3-venv
 # Its Python packages go into .venv-interop, once.
 set -eu
 

@@ -1,5 +1,6 @@
 //! How each source is doing, written by its adapter and read by status and metrics.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,10 @@ impl Roster {
         self.0.lock().expect("no code panics while it holds the roster").clone()
     }
 
-    pub fn replace(&self, sources: Vec<Arc<SourceHealth>>) {
+    /// Two entries of one source are one.
+    pub fn replace(&self, mut sources: Vec<Arc<SourceHealth>>) {
+        let mut seen = BTreeSet::new();
+        sources.retain(|source| seen.insert(source.name.clone()));
         *self.0.lock().expect("no code panics while it holds the roster") = sources;
     }
 }

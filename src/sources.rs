@@ -238,9 +238,12 @@ impl Sources {
                 (vec![health], Some(sender), Source::Mqtt(ingest))
             }
             Wanted::Modbus(devices) => {
-                let name = |device: &ModbusDevice| format!("modbus:{}", device.asset);
-                let health: Vec<_> =
-                    devices.iter().map(|device| self.health(&name(device))).collect();
+                let mut health: Vec<Arc<SourceHealth>> = Vec::with_capacity(devices.len());
+                for device in devices {
+                    let name = name(device, &settings.modbus);
+                    let known = health.iter().find(|known| known.name == name).map(Arc::clone);
+                    health.push(known.unwrap_or_else(|| self.health(&name)));
+                }
                 let poller = Poller {
                     devices: devices.clone(),
                     registry: Arc::clone(&self.sinks.registry),
@@ -259,6 +262,15 @@ impl Sources {
         let known = self.running.values().flat_map(|runner| &runner.health);
         let mut known = known.filter(|health| health.name == name);
         known.next().map_or_else(|| Arc::new(SourceHealth::new(name.to_owned())), Arc::clone)
+    }
+}
+
+/// The asset, and which of its devices where it has several: a name is one series of the metrics.
+fn name(device: &ModbusDevice, all: &[ModbusDevice]) -> String {
+    let ModbusDevice { asset, address, unit, .. } = device;
+    match all.iter().filter(|other| other.asset == *asset).count() {
+        0 | 1 => format!("modbus:{asset}"),
+        _ => format!("modbus:{asset} (unit {unit} at {address})"),
     }
 }
 

@@ -102,6 +102,8 @@ fn fault_28_a_read_shows_every_order_and_marks_the_one_that_fits() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let found = &json["suggestion"]["reading"];
     assert_eq!((&found["type"], &found["scale"]), (&"i16".into(), &0.1.into()));
+    let text = printed(&[&read[..], &["holding:102", "--expect", "1172"]].concat(), true);
+    assert!(text.contains("Fits as well, the manual's type decides: u16 ABCD"), "{text}");
 }
 
 #[test]

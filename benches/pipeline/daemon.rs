@@ -237,19 +237,28 @@ pub(crate) fn number_config(port: u16) -> String {
         + "[[mqtt]]\nbroker = \"bench\"\ntopic = \"plant/{asset}/{tag}\"\nqos = 0\npayload = \"number\"\n"
 }
 
-/// Modbus slaves of `registers` float32 values each.
-pub(crate) fn modbus_config(ports: &[u16], registers: usize, interval: &str) -> String {
+/// What is read of a slave: `count` adjacent values of one type of one or two registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers {
+    pub(crate) count: usize,
+    pub(crate) kind: &'static str,
+}
+
+/// One slave at each port.
+pub(crate) fn modbus_config(ports: &[u16], registers: Registers, interval: &str) -> String {
+    let Registers { count, kind } = registers;
+    let width = if kind.ends_with("32") { 2 } else { 1 };
     let mut text = String::new();
     for (device, port) in ports.iter().enumerate() {
         let _ = write!(
             text,
             "[[modbus]]\nasset = \"plc-{device}\"\naddress = \"tcp://127.0.0.1:{port}\"\ninterval = \"{interval}\"\n"
         );
-        for register in 0..registers {
+        for value in 0..count {
             let _ = write!(
                 text,
-                "[[modbus.register]]\ntag = \"r{register}\"\naddress = \"holding:{}\"\ntype = \"f32\"\n",
-                register * 2
+                "[[modbus.register]]\ntag = \"r{value}\"\naddress = \"holding:{}\"\ntype = \"{kind}\"\n",
+                value * width
             );
         }
     }

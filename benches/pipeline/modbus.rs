@@ -1,16 +1,17 @@
-//! Modbus TCP slaves of float32 values: twenty with fifty each, ten times a second; one with a
-//! thousand.
+//! Modbus TCP slaves: twenty of a hundred registers each, ten times a second, as a hundred values of
+//! one register and as fifty of two; one with a thousand.
 
 use std::time::Duration;
 
 use tokio_modbus::prelude::*;
 use tokio_modbus::server::tcp::{Server, accept_tcp_connection};
 
-use super::daemon::{self, Daemon, Usage};
+use super::daemon::{self, Daemon, Registers, Usage};
 use super::{SECONDS, figure};
 
 const SLAVES: usize = 20;
-const VALUES: usize = 50;
+/// Of each of the twenty.
+const REGISTERS: usize = 100;
 
 #[derive(Clone)]
 struct Slave;
@@ -32,17 +33,22 @@ impl tokio_modbus::server::Service for Slave {
     }
 }
 
-/// Twenty slaves, read ten times a second.
-pub(crate) fn many_devices() -> anyhow::Result<()> {
-    poll("modbus-20x50-10hz", SLAVES, VALUES, "100ms")
+/// Twenty slaves of a hundred whole numbers, read ten times a second.
+pub(crate) fn many_registers() -> anyhow::Result<()> {
+    poll("modbus-20x100-10hz", SLAVES, Registers { count: REGISTERS, kind: "i16" }, "100ms")
+}
+
+/// The same registers as fifty floats.
+pub(crate) fn many_floats() -> anyhow::Result<()> {
+    poll("modbus-20x50-10hz", SLAVES, Registers { count: REGISTERS / 2, kind: "f32" }, "100ms")
 }
 
 /// A thousand tags on one device.
 pub(crate) fn many_tags() -> anyhow::Result<()> {
-    poll("modbus-1x1000-1hz", 1, 1_000, "1s")
+    poll("modbus-1x1000-1hz", 1, Registers { count: 1_000, kind: "f32" }, "1s")
 }
 
-fn poll(name: &str, slaves: usize, values: usize, interval: &str) -> anyhow::Result<()> {
+fn poll(name: &str, slaves: usize, registers: Registers, interval: &str) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut ports = Vec::new();
@@ -57,7 +63,7 @@ fn poll(name: &str, slaves: usize, values: usize, interval: &str) -> anyhow::Res
             server.serve(&connected, |error| eprintln!("slave: {error}")).await
         });
     }
-    let daemon = Daemon::start(&daemon::modbus_config(&ports, values, interval))?;
+    let daemon = Daemon::start(&daemon::modbus_config(&ports, registers, interval))?;
     let before = daemon.usage()?;
     std::thread::sleep(Duration::from_secs(SECONDS));
     let used = Usage::between(&before, &daemon.usage()?);

@@ -59,6 +59,15 @@ struct Way {
     /// For tls://: whom to trust, PEM.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// For tls:// devices that ask who we are: our certificate, PEM.
+    #[arg(long, value_name = "FILE", requires_all = ["ca_file", "key_file"])]
+    cert_file: Option<PathBuf>,
+    /// The key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// The name in the device's certificate, where it is not that of the address.
+    #[arg(long, value_name = "NAME", requires = "ca_file")]
+    server_name: Option<String>,
     /// As JSON, for programs.
     #[arg(long)]
     json: bool,
@@ -74,7 +83,12 @@ impl Way {
                 stop_bits: self.stop_bits,
                 ..SerialLine::default()
             },
-            tls: self.ca_file.clone().map(Tls::trusting),
+            tls: self.ca_file.clone().map(|file| Tls {
+                cert_file: self.cert_file.clone(),
+                key_file: self.key_file.clone(),
+                server_name: self.server_name.clone(),
+                ..Tls::trusting(file)
+            }),
         };
         Probe::new(dialer, self.timeout, self.pause)
     }

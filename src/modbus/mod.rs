@@ -13,6 +13,7 @@ mod link;
 pub mod plan;
 mod poller;
 mod probe;
+mod round;
 mod transport;
 mod unit;
 

@@ -136,6 +136,21 @@ impl Request {
         Some((self.part(left), self.part(right)))
     }
 
+    /// One request for the readings of this one and of `next`, which lies behind it in the same
+    /// table.
+    pub fn join(&self, next: &Self) -> Self {
+        let Read { table, start, count } = self.read;
+        let moved = next.read.start - start;
+        let behind = next
+            .readings
+            .iter()
+            .map(|reading| Reading { at: reading.at + moved, ..reading.clone() });
+        Self {
+            read: Read { table, start, count: count.max(moved + next.read.count) },
+            readings: self.readings.iter().cloned().chain(behind).collect(),
+        }
+    }
+
     fn part(&self, readings: &[Reading]) -> Self {
         let first = readings.iter().map(|reading| reading.at).min().unwrap_or(0);
         let end = readings.iter().map(|reading| reading.at + reading.signal.width).max();

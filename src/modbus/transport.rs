@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_serial::{ClearBuffer, SerialPort as _, SerialPortBuilderExt as _, SerialStream};
+use tokio_serial::{
+    ClearBuffer, SerialPort as _, SerialPortBuilder, SerialPortBuilderExt as _, SerialStream,
+};
 
 use super::Endpoint;
 use crate::settings::{ModbusDevice, Parity, SerialLine, Tls};
@@ -61,6 +63,15 @@ async fn tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
 
 /// The path is opened anew each time: behind a by-id link the port may have another number now.
 fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
+    let port = port(path, line).open_native_async().map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("{path}: {error}"))
+    })?;
+    port.clear(ClearBuffer::All).map_err(io::Error::from)?;
+    Ok(port)
+}
+
+fn port(path: &str, line: &SerialLine) -> SerialPortBuilder {
     let parity = match line.parity {
         Parity::None => tokio_serial::Parity::None,
         Parity::Odd => tokio_serial::Parity::Odd,
@@ -70,17 +81,10 @@ fn serial(path: &str, line: &SerialLine) -> io::Result<SerialStream> {
         2 => tokio_serial::StopBits::Two,
         _ => tokio_serial::StopBits::One,
     };
-    let port = tokio_serial::new(path, line.baud)
+    tokio_serial::new(path, line.baud)
         .data_bits(tokio_serial::DataBits::Eight)
         .parity(parity)
         .stop_bits(stop_bits)
-        .open_native_async()
-        .map_err(|error| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("{path}: {error}"))
-        })?;
-    port.clear(ClearBuffer::All).map_err(io::Error::from)?;
-    Ok(port)
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -89,4 +93,24 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 
 fn late() -> io::Error {
     io::ErrorKind::TimedOut.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_gets_every_setting_of_its_line() {
+        use tokio_serial::{DataBits, Parity, StopBits};
+        let line = |text: &str| port("/dev/ttyS0", &toml::from_str(text).unwrap());
+        let wanted = |baud, parity, stop_bits| {
+            let port = tokio_serial::new("/dev/ttyS0", baud).data_bits(DataBits::Eight);
+            port.parity(parity).stop_bits(stop_bits)
+        };
+        assert_eq!(line(""), wanted(19_200, Parity::Even, StopBits::One));
+        let text = "baud = 9600\nparity = \"none\"\nstop_bits = 2";
+        assert_eq!(line(text), wanted(9_600, Parity::None, StopBits::Two));
+        let text = "baud = 115200\nparity = \"odd\"\ndata_bits = 8";
+        assert_eq!(line(text), wanted(115_200, Parity::Odd, StopBits::One));
+    }
 }

@@ -16,7 +16,8 @@ use crate::tag::TagId;
 use crate::time::Timestamp;
 
 use super::frame::{Answer, Exception};
-use super::plan::{Cadence, Plan, Request};
+use super::plan::{Plan, Request};
+use super::round::Round;
 
 /// Between attempts to reach what is down: a link, or a unit behind a live link.
 pub(super) const DOWN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -24,8 +25,6 @@ pub(super) const DOWN: (Duration, Duration) = (Duration::from_millis(200), Durat
 const BUSY: (Duration, Duration) = DOWN;
 /// An address that does not exist seldom comes to be.
 const ILLEGAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Before a plan that was split is tried whole again.
-const REJOIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// A silent unit on a shared link takes at most one part in this many, plus one, of its time.
 const REST: u32 = 4;
 
@@ -57,36 +56,11 @@ pub(super) struct Moment {
     pub(super) wall: Timestamp,
 }
 
-/// All that is polled at one interval.
-struct Round {
-    cadence: Cadence,
-    asks: Vec<Ask>,
-    /// Which registers, in their order.
-    registers: Vec<usize>,
-    due: Instant,
-    /// Where the second poll goes: the first is at once, whatever the time.
-    grid: Option<Instant>,
-    rejoin: Backoff,
-    rejoin_at: Option<Instant>,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Standing {
     New,
     Up,
     Down,
-}
-
-struct Ask {
-    request: Request,
-    held: Option<Hold>,
-    /// Alone in its request because the device refused it together with others.
-    isolated: bool,
-}
-
-struct Hold {
-    until: Instant,
-    backoff: Backoff,
 }
 
 /// What an exception does.
@@ -175,8 +149,7 @@ impl Unit {
         let round = self.round();
         self.current = Some(round);
         let asks = &self.rounds[round].asks;
-        let rests = |ask: &Ask| ask.held.as_ref().is_some_and(|hold| hold.until > now);
-        while asks.get(self.cursor).is_some_and(rests) {
+        while asks.get(self.cursor).is_some_and(|ask| ask.rests(now)) {
             self.cursor += 1;
         }
         asks.get(self.cursor).map(|ask| &ask.request)
@@ -204,24 +177,15 @@ impl Unit {
         let span = match code {
             Exception::GATEWAY_PATH | Exception::GATEWAY_TARGET => return Refusal::Unreachable,
             Exception::ILLEGAL_ADDRESS | Exception::ILLEGAL_VALUE => {
-                if let Some((left, right)) = round.asks[self.cursor].request.split() {
-                    let parts = [left, right].map(Ask::new);
-                    round.asks.splice(self.cursor..=self.cursor, parts);
+                if round.split(self.cursor, now) {
                     return Refusal::Split;
                 }
-                round.asks[self.cursor].isolated = round.cadence.requests.len() < round.asks.len();
-                round.rejoin_at.get_or_insert_with(|| now + round.rejoin.next_delay());
                 ILLEGAL
             }
             Exception::ILLEGAL_FUNCTION => ILLEGAL,
             _ => BUSY,
         };
-        let seed = self.seed ^ self.cursor as u64;
-        let hold = round.asks[self.cursor].held.get_or_insert_with(|| Hold {
-            until: now,
-            backoff: Backoff::new(span.0, span.1, seed),
-        });
-        hold.until = now + hold.backoff.next_delay();
+        round.hold(self.cursor, now, span, self.seed ^ self.cursor as u64);
         self.cursor += 1;
         Refusal::Held
     }
@@ -261,7 +225,7 @@ impl Unit {
             }
         }
         let skipped = round.schedule(now);
-        round.rejoin(now);
+        round.settle(now);
         let polled = Polled { samples, answers: self.answers, skipped };
         self.abandon();
         polled
@@ -300,62 +264,13 @@ impl Unit {
 impl Moment {
     /// A multiple of `interval` of the wall clock, half an interval away or more: devices of one
     /// interval are read together, at full seconds, and wake the box once.
-    fn next_on_grid(self, interval: Duration) -> Instant {
+    pub(super) fn next_on_grid(self, interval: Duration) -> Instant {
         let wall = i128::from(self.wall.as_nanos());
         let span = i128::try_from(interval.as_nanos().max(1)).unwrap_or(i128::MAX);
         let into = u64::try_from(wall.rem_euclid(span)).unwrap_or_default();
         let next = self.now + (interval - Duration::from_nanos(into).min(interval));
         if next < self.now + interval / 2 { next + interval } else { next }
     }
-}
-
-impl Round {
-    fn new(cadence: Cadence, seed: u64, start: Moment) -> Self {
-        let readings = cadence.requests.iter().flat_map(|request| &request.readings);
-        let mut registers: Vec<usize> = readings.map(|reading| reading.tag).collect();
-        registers.sort_unstable();
-        Self {
-            asks: asks(&cadence),
-            registers,
-            due: start.now,
-            grid: Some(start.next_on_grid(cadence.interval)),
-            rejoin: Backoff::new(REJOIN.0, REJOIN.1, seed),
-            rejoin_at: None,
-            cadence,
-        }
-    }
-
-    /// After the first, polls are on the grid; those that passed meanwhile are skipped, never
-    /// made up for.
-    fn schedule(&mut self, now: Instant) -> u64 {
-        let interval = self.cadence.interval;
-        self.due = self.grid.take().unwrap_or(self.due + interval);
-        let Some(late) = now.checked_duration_since(self.due) else { return 0 };
-        let (late, span) = (late.as_nanos(), interval.as_nanos());
-        let into = u64::try_from(late % span).expect("an interval is at most a year");
-        self.due = now + (interval - Duration::from_nanos(into));
-        u64::try_from(late / span).unwrap_or(u64::MAX).saturating_add(1)
-    }
-
-    /// A refused address that answers again may have been a device that was starting: try the
-    /// whole plan again, but not often.
-    fn rejoin(&mut self, now: Instant) {
-        let mended = |ask: &Ask| ask.isolated && ask.held.is_none();
-        if self.rejoin_at.is_some_and(|at| at <= now) && self.asks.iter().any(mended) {
-            self.asks = asks(&self.cadence);
-            self.rejoin_at = None;
-        }
-    }
-}
-
-impl Ask {
-    fn new(request: Request) -> Self {
-        Self { request, held: None, isolated: false }
-    }
-}
-
-fn asks(cadence: &Cadence) -> Vec<Ask> {
-    cadence.requests.iter().cloned().map(Ask::new).collect()
 }
 
 #[cfg(test)]

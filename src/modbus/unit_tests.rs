@@ -67,7 +67,58 @@ fn fault_21_an_address_that_is_refused_is_isolated_and_the_split_is_remembered()
     assert_missing(&values, &[37]);
     let (requests, values) = poll(&mut unit, &[10 + 37], now + 100 * MILLI);
     assert_missing(&values, &[37]);
-    assert_eq!(requests, 6, "halved six times, and the bad one rests");
+    assert_eq!(requests, 2, "what lies before it and what lies behind it; the bad one rests");
+}
+
+#[test]
+fn fault_21_a_bad_register_that_nobody_asked_for_is_never_read_across_again() {
+    let now = Instant::now();
+    let text = "asset = \"press\"\naddress = \"tcp://10.0.0.5\"\ninterval = \"100ms\"\n";
+    // Three blocks of eight with holes of two between them.
+    let places: Vec<u16> = (0..28).filter(|at| at % 10 < 8).collect();
+    let register =
+        |at: &u16| format!("[[register]]\ntag = \"t{at}\"\naddress = \"holding:{at}\"\n");
+    let text = text.to_owned() + &places.iter().map(register).collect::<String>();
+    let device: ModbusDevice = toml::from_str(&text).unwrap();
+    let plan = Plan::build(&device).unwrap();
+    let tags = (0..).take(places.len()).map(|id| Some(TagId(id))).collect();
+    let mut unit = Unit::new(device, plan, tags, at(now));
+    // One tag, and one register of the second hole, do not exist.
+    let bad = [3, 19];
+    let mut taken = Vec::new();
+    for step in 0..6 {
+        let (requests, values) = poll(&mut unit, &bad, now + 100 * MILLI * step);
+        for (place, value) in places.iter().zip(values) {
+            assert!(if *place == 3 { value.is_nan() } else { value == f64::from(*place) });
+        }
+        taken.push(requests);
+    }
+    assert_eq!(taken[4..], [3, 3], "0 to 2, 4 to 17 and 20 to 27: {taken:?}");
+}
+
+#[test]
+fn a_device_that_takes_less_than_its_settings_say_is_asked_in_parts_for_good() {
+    let now = Instant::now();
+    let mut unit = unit(100, now);
+    let mut taken = Vec::new();
+    for step in 0..3 {
+        let at = now + 100 * MILLI * step;
+        let mut requests = 0;
+        while let Some(read) = unit.request(at).map(|request| request.read) {
+            requests += 1;
+            if read.count > 32 {
+                assert_eq!(unit.refused(Exception::ILLEGAL_VALUE, at), Refusal::Split);
+            } else {
+                let words = (read.start..read.start + read.count).collect();
+                let _ = unit.answered(&Answer::Registers(words), at);
+            }
+        }
+        let polled = unit.finish(Timestamp::from_secs(1), at);
+        let values: Vec<f64> = polled.samples.iter().map(|sample| sample.value).collect();
+        assert_missing(&values, &[]);
+        taken.push(requests);
+    }
+    assert_eq!(taken, [7, 4, 4]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod drift;
 mod flood;
 mod hostile;
 mod labels;
+mod modbus;
 mod plant;
 mod process;
 mod reach;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use andon::decode::registers::encode;
 use andon::health::PollError;
-use andon::modbus::group;
 use andon::settings::{RegisterType, WordOrder};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -17,29 +16,29 @@ use tokio_serial::{SerialPort as _, SerialStream};
 
 use crate::support::{Rows, device_at, start};
 
-const ONE: Rows<'_> = &[("a", "holding:0", "u16")];
-const RIGHT: u16 = 42;
+pub(crate) const ONE: Rows<'_> = &[("a", "holding:0", "u16")];
+pub(crate) const RIGHT: u16 = 42;
 /// What must never be used.
 const WRONG: u16 = 666;
 
 /// A request as it came over the line.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(crate) struct Asked {
     /// Number of the request on this line, from 0.
     nth: usize,
-    unit: u8,
+    pub(crate) unit: u8,
     function: u8,
-    start: u16,
-    count: u16,
+    pub(crate) start: u16,
+    pub(crate) count: u16,
 }
 
 impl Asked {
     /// The answer in which every register holds `value`.
-    fn reply(&self, unit: u8, value: u16) -> Vec<u8> {
+    pub(crate) fn reply(&self, unit: u8, value: u16) -> Vec<u8> {
         self.words(unit, &vec![value; self.count.into()])
     }
 
-    fn words(&self, unit: u8, words: &[u16]) -> Vec<u8> {
+    pub(crate) fn words(&self, unit: u8, words: &[u16]) -> Vec<u8> {
         let mut frame = vec![unit, self.function, u8::try_from(2 * words.len()).unwrap()];
         words.iter().for_each(|word| frame.extend(word.to_be_bytes()));
         sealed(frame)
@@ -60,13 +59,13 @@ fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// What is said, and after how long.
-type Said = (Duration, Vec<u8>);
+pub(crate) type Said = (Duration, Vec<u8>);
 
-fn now(bytes: Vec<u8>) -> Said {
+pub(crate) fn now(bytes: Vec<u8>) -> Said {
     (Duration::ZERO, bytes)
 }
 
-async fn slave(
+pub(crate) async fn slave(
     mut line: impl AsyncRead + AsyncWrite + Unpin,
     script: impl Fn(&Asked) -> Vec<Said>,
 ) {
@@ -92,21 +91,21 @@ async fn slave(
 }
 
 /// A line with a slave at its other end. The near end stays open, as a driver's port does.
-struct Line {
+pub(crate) struct Line {
     path: String,
     task: JoinHandle<()>,
-    _near: SerialStream,
+    pub(crate) near: SerialStream,
 }
 
 impl Line {
-    fn new(script: impl Fn(&Asked) -> Vec<Said> + Send + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(&Asked) -> Vec<Said> + Send + 'static) -> Self {
         let (far, near) = SerialStream::pair().unwrap();
         let path = near.name().unwrap();
         let task = tokio::spawn(slave(far, script));
-        Self { path, task, _near: near }
+        Self { path, task, near }
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("rtu://{}", self.path)
     }
 
@@ -117,7 +116,7 @@ impl Line {
     }
 }
 
-fn right(asked: &Asked) -> Vec<Said> {
+pub(crate) fn right(asked: &Asked) -> Vec<Said> {
     vec![now(asked.reply(asked.unit, RIGHT))]
 }
 
@@ -292,41 +291,4 @@ async fn fault_25_a_serial_port_that_comes_back_under_another_number_is_opened_a
     bench.until(|values| values == [f64::from(RIGHT + 1)]).await;
     assert_eq!(bench.health[0].snapshot().connects, 2);
     bench.stop().await;
-}
-
-#[tokio::test]
-async fn a_line_is_set_up_by_whichever_of_its_devices_says_so() {
-    let line = Line::new(right);
-    let plain = device_at(&line.address(), "unit = 1", ONE);
-    let said = device_at(
-        &line.address(),
-        "unit = 2\nserial = { baud = 9600, parity = \"none\", stop_bits = 2 }",
-        ONE,
-    );
-    let groups = group(&[plain, said]);
-    assert_eq!(groups.len(), 1);
-    assert!(groups[0].iter().all(|device| device.serial.as_ref().unwrap().baud == 9600));
-    let mut bench = start(groups.into_iter().next().unwrap());
-    assert_eq!(bench.values().await[0].1, f64::from(RIGHT));
-    assert_eq!(bench.values().await[0].1, f64::from(RIGHT));
-    bench.stop().await;
-}
-
-#[tokio::test]
-async fn a_pause_is_kept_between_an_answer_and_the_next_request() {
-    const PAUSE: Duration = Duration::from_millis(60);
-    let times = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let noted = Arc::clone(&times);
-    let line = Line::new(move |asked| {
-        noted.lock().unwrap().push(Instant::now());
-        right(asked)
-    });
-    let settings = "interval = \"20ms\"\npause = \"60ms\"";
-    let mut bench = start(vec![device_at(&line.address(), settings, ONE)]);
-    for _ in 0..4 {
-        bench.values().await;
-    }
-    bench.stop().await;
-    let times = times.lock().unwrap();
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= PAUSE), "{times:?}");
 }

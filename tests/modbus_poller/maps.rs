@@ -117,3 +117,59 @@ async fn a_test_device() {
     assert_eq!(values["alarm"], 1.0);
     assert_eq!(values["maker"], 1.0);
 }
+
+/// Address, type and scale of each register of `device`, for those that are whole registers.
+fn described(device: &ModbusDevice) -> Vec<(u16, RegisterType, f64)> {
+    let whole = device.register.iter().filter(|register| {
+        register.address.starts_with("holding:") && !register.address.contains('.')
+    });
+    let of = |register: &andon::settings::Register| {
+        let offset = register.address.strip_prefix("holding:").unwrap().parse().unwrap();
+        (offset, register.kind, register.scale)
+    };
+    whole.map(of).collect()
+}
+
+/// The field configurations themselves are not part of this repository: where they are, nothing of
+/// them is missing here, and nothing differs.
+#[test]
+fn the_maps_are_those_of_the_field() {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("shared");
+    let shared = std::env::var_os("ANDON_SHARED").map_or_else(beside, std::path::PathBuf::from);
+    let folder = shared.join("data/modbus/maps");
+    if !folder.is_dir() {
+        println!("The field's maps are not here: nothing is compared.");
+        return;
+    }
+    let mut compared = 0;
+    for (file, asset) in [
+        ("telegraf_duplicate_fields_issue_12091.conf", "inverter"),
+        ("telegraf_overflow_issue_14387.conf", "meter"),
+    ] {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap();
+        let theirs: toml::Value = toml::from_str(&text).unwrap();
+        let request = &theirs["inputs"]["modbus"][0]["request"][0];
+        let ours = device(asset);
+        assert_eq!(i64::from(ours.unit), request["slave_id"].as_integer().unwrap());
+        let known = described(&ours);
+        for field in request["fields"].as_array().unwrap() {
+            let offset = u16::try_from(field["address"].as_integer().unwrap()).unwrap();
+            let kind = field["type"].as_str().unwrap();
+            let kind = match kind {
+                "UINT16" => RegisterType::U16,
+                "INT16" => RegisterType::I16,
+                "UINT32" => RegisterType::U32,
+                "INT32" => RegisterType::I32,
+                other => panic!("{other}"),
+            };
+            let scale = field.get("scale").map_or(1.0, |scale| scale.as_float().unwrap());
+            // The first, a field of bits, is read bit by bit here.
+            if offset != 32_000 {
+                assert!(known.contains(&(offset, kind, scale)), "{asset} {offset}");
+            }
+            compared += 1;
+        }
+    }
+    println!("{compared} fields");
+    assert_eq!(compared, 20 + 108);
+}

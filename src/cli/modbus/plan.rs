@@ -84,7 +84,10 @@ fn print(way: &Way) {
     print!("{}", sheet(&rows));
     let requests = rows.len() - 1;
     let percent = 100.0 * way.load();
-    println!("\n{requests} requests; about {percent:.1} % of the line's time.");
+    let needed = milliseconds(Duration::from_secs_f64(way.load()));
+    println!(
+        "\n{requests} requests; about {needed} of each second, {percent:.1} % of the line's time."
+    );
     if percent > 100.0 {
         println!("The line cannot carry this: poll less often, or raise its speed.");
     } else if percent > 70.0 {

@@ -191,6 +191,9 @@ fn print(
                 );
             }
             suggest(at, guess);
+            if at == place {
+                others(all, guess);
+            }
         }
         (None, Some(expected)) => println!(
             "\n{expected} is not here, nor one beside. Is it another table, such as {}? Has the \
@@ -246,6 +249,16 @@ fn suggest(place: Address, guess: Guess) {
     }
     if let Some(scale) = guess.scale.filter(|scale| *scale != 1.0) {
         println!("scale = {scale:?}");
+    }
+}
+
+/// A small number fits many types, and only one of them when it has grown.
+fn others(all: &[Guess], chosen: Guess) {
+    let alike = all.iter().filter(|guess| guess.scale == chosen.scale && **guess != chosen);
+    let names: Vec<String> =
+        alike.map(|guess| format!("{} {}", guess.kind.as_str(), guess.order.as_str())).collect();
+    if !names.is_empty() {
+        println!("\nFits as well, the manual's type decides: {}.", names.join(", "));
     }
 }
 

@@ -111,12 +111,13 @@ fn print(arguments: &Arguments, found: &[(u8, Vec<(Table, Finding)>)]) {
         println!("\nAll units answer alike: the device may take any unit for its own.");
     }
     let (unit, tables) = &found[0];
-    let place = tables.iter().find_map(|(table, finding)| match finding {
+    // Values are mostly in registers, and more often in holding registers than not.
+    let place = tables.iter().rev().find_map(|(table, finding)| match finding {
         Finding::Data(at) => Some(format!("{table}:{at}")),
         _ => None,
     });
     // A table that is there, though not at its begin.
-    let there = tables.iter().find(|(_, finding)| *finding == Finding::Elsewhere);
+    let there = tables.iter().rev().find(|(_, finding)| *finding == Finding::Elsewhere);
     let table = there.map_or(Table::Holding, |(table, _)| *table);
     println!(
         "\nNext: andon modbus read {} --unit {unit} {} --expect <a value you know>",
