@@ -1,10 +1,13 @@
 //! How each source is doing, written by its adapter and read by status and metrics.
 
+mod remote;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub use self::remote::{BreakerState, RemoteError, RemoteHealth, RemoteSnapshot};
 use crate::time::Timestamp;
 
 /// The sources that run now: they come and go with the configuration.

@@ -35,6 +35,7 @@ pub mod window;
 
 // Between: what several adapters need of the world outside.
 pub mod audit;
+pub mod carrier;
 pub mod tls;
 
 // Layer 2: adapters to the world outside. They never import one another.

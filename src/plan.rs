@@ -67,6 +67,7 @@ fn read_with(
             Ok(loaded) => {
                 more.extend(fit::models(&settings, &loaded, &source));
                 more.extend(pictures(&settings, &loaded, &source));
+                more.extend(absent(&settings, &loaded, &source));
                 models = Some(loaded);
             }
             Err(errors) => more.extend(
@@ -144,6 +145,26 @@ fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagno
         Some(source.error(&format!("prediction[{at}].model"), message.to_owned()))
     };
     loaded.predictions.iter().filter_map(unfed).collect()
+}
+
+/// Predictions whose model server gives no answer now.
+fn absent(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
+    let gone = |prediction: &LoadedPrediction| {
+        let model = &loaded.models[prediction.worker];
+        let remote = model.remote().filter(|_| !model.is_there())?.snapshot();
+        let at = settings.prediction.iter().position(|known| known.name == prediction.name)?;
+        let meanwhile = match remote.has_fallback {
+            true => "the local model answers meanwhile",
+            false => "there are no verdicts meanwhile",
+        };
+        let message = format!(
+            "the model server {} gave no answer: {}; it is asked again, and {meanwhile}",
+            remote.url,
+            remote.last_error.unwrap_or_default()
+        );
+        Some(source.warning(&format!("prediction[{at}].model"), message))
+    };
+    loaded.predictions.iter().filter_map(gone).collect()
 }
 
 /// Whether each Modbus device's registers can be read with requests that the protocol allows.

@@ -206,6 +206,7 @@ impl Overview {
                 errors: stats.unhealthy + stats.failed,
                 unfit: stats.unfit_total(),
                 last_unfit: stats.last_unfit,
+                remote: stats.remote,
             }
         });
         StatusBody {

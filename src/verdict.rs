@@ -78,9 +78,9 @@ pub struct Explained {
 pub struct ModelIdentity {
     pub name: String,
     pub version: String,
-    /// Of the `.onnx` file, hex.
+    /// Of the `.onnx` file, hex; of the card, where a server ran the model.
     pub sha256: String,
-    /// `cpu`, `cuda`, …: as read back from the runtime.
+    /// `cpu`, `cuda`, …: as read back from the runtime; or `remote` and the server's address.
     pub device: String,
 }
 

@@ -14,7 +14,7 @@ use andon::alert::wire::{
 use andon::alert::{Action, AlertBook, AlertSpec, Cause, Command, Transition};
 use andon::asset::AssetId;
 use andon::feedback::Label;
-use andon::health::SourceHealth;
+use andon::health::{RemoteHealth, SourceHealth};
 use andon::ledger::{Ledger, Rejection};
 use andon::message::Message;
 use andon::settings::{AlertPolicy, Rule, RuleKind};
@@ -190,6 +190,7 @@ fn status() -> StatusBody {
             errors: 0,
             unfit: 2,
             last_unfit: Some("spindle-1: no measured value in the window".into()),
+            remote: Some(RemoteHealth::new("http://plant:8000/v2/models/x", true).snapshot()),
         }],
         outbox: OutboxStatus { waiting: 1, oldest: Some(at(2)), dead: 0 },
         store: StoreStatus {

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
         "feedback", "frame", "oip", "picture", "quality", "share", "window",
     ],
-    &["audit", "tls"],
+    &["audit", "carrier", "tls"],
     &["config", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",

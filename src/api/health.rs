@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Desk;
+use super::remote::RemoteBody;
 use super::shadow::ShadowHealth;
 use crate::drift::{AssetFigures, FeatureFigures, PredictionFigures};
 use crate::feedback::Figures;
@@ -38,7 +39,7 @@ pub(crate) struct ModelHealth {
     pub(crate) prediction: String,
     pub(crate) model: String,
     pub(crate) version: String,
-    /// As read back from the runtime.
+    /// As read back from the runtime, or `remote` and the server's address.
     pub(crate) device: String,
     /// The last batch gave believable answers.
     pub(crate) healthy: bool,
@@ -67,6 +68,8 @@ pub(crate) struct ModelHealth {
     pub(crate) labels: LabelHealth,
     /// The candidate beside it.
     pub(crate) shadow: Option<ShadowHealth>,
+    /// The server that runs the model, where one does.
+    pub(crate) remote: Option<RemoteBody>,
 }
 
 /// What labels say of a model's verdicts; positive is bad.
@@ -228,6 +231,7 @@ fn prediction(
         unwatched: figures.unwatched,
         labels: labels(desk, judge),
         shadow: super::shadow::health(desk, judge.id),
+        remote: snapshot.and_then(|stats| stats.remote).map(RemoteBody::from),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod health;
 mod labels;
 mod models;
 mod problem;
+pub(crate) mod remote;
 mod samples;
 pub(crate) mod shadow;
 pub mod shape;

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::Desk;
 use super::problem::{Named, Problem, ProblemBody, says_json};
+use super::remote::RemoteBody;
 use crate::http::Caller;
 use crate::message::Origin;
 use crate::model::Choice;
@@ -45,14 +46,16 @@ pub(super) struct Model {
     name: String,
     version: String,
     state: ModelState,
-    /// Of the `.onnx` file; absent unless it is loaded, as are those below.
+    /// Of the `.onnx` file, or of the card where a server runs the model; absent unless it is loaded, as are those below.
     sha256: Option<String>,
-    /// As read back from the runtime.
+    /// As read back from the runtime, or `remote` and the server's address.
     device: Option<String>,
     /// Requests under `/v2` that were answered.
     requests: Option<u64>,
     /// Requests that were refused or failed.
     refused: Option<u64>,
+    /// The server that runs the model, where one does.
+    remote: Option<RemoteBody>,
 }
 
 impl From<Row> for Model {
@@ -67,8 +70,8 @@ impl From<Row> for Model {
         };
         let (name, version) = (row.name, row.version);
         let Some(service) = row.service else {
-            let (sha256, device, requests, refused) = (None, None, None, None);
-            return Self { name, version, state, sha256, device, requests, refused };
+            let (sha256, device, requests, refused, remote) = (None, None, None, None, None);
+            return Self { name, version, state, sha256, device, requests, refused, remote };
         };
         Self {
             name,
@@ -78,6 +81,7 @@ impl From<Row> for Model {
             device: Some(service.identity.device.clone()),
             requests: Some(service.stats.succeeded.count()),
             refused: Some(service.stats.failed.count()),
+            remote: service.remote.as_ref().map(|remote| remote.snapshot().into()),
         }
     }
 }

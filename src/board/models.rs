@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::words::Words;
 use super::{link, moment, number};
 use crate::api::health::{AssetHealth, DriftState, LabelHealth, ModelHealth, ScoreSpread};
+use crate::api::remote::RemoteBody;
 use crate::api::shadow::ShadowHealth;
 use crate::api::{self, Desk};
 
@@ -59,10 +60,30 @@ fn prediction(health: &ModelHealth, words: &Words) -> Markup {
                 }
             } }
         }
+        @if let Some(server) = &health.remote { (remote(server, words)) }
         @if let Some(reason) = &health.last_unfit { p { (words.last_unfit) ": " (reason) } }
         @if health.labels.total() > 0 { (labels(&health.labels, words)) }
         @if let Some(candidate) = &health.shadow { (shadow(candidate, words)) }
         @for found in &health.assets { (asset(found, health.raise, words)) }
+    }
+}
+
+fn remote(server: &RemoteBody, words: &Words) -> Markup {
+    let (class, shape, word) = match server.breaker {
+        "closed" => ("normal", "●", words.remote[0]),
+        "open" => ("alert", "▲", words.remote[2]),
+        _ => ("acknowledged", "◆", words.remote[1]),
+    };
+    let failed = server.failures.iter().filter(|(_, count)| **count > 0);
+    html! {
+        p {
+            (words.model_server) " " (server.url) " – "
+            span.state.(class) { span aria-hidden="true" { (shape) } " " (word) }
+            ". " (words.requests) ": " (server.requests)
+            @for (kind, count) in failed { ", " (kind) " " (count) }
+            @if server.has_fallback { ". " (words.fallbacks) ": " (server.fallbacks) }
+            @if let (true, Some(error)) = (server.breaker != "closed", &server.last_error) { ". " (error) }
+        }
     }
 }
 

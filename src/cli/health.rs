@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::client::{Daemon, items, plain, table, text, time, whole};
+use super::remote;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Health {
@@ -62,6 +63,9 @@ fn print(health: &Value) {
     }
     if let Some(error) = health["last_error"].as_str() {
         println!("  last error: {error}");
+    }
+    if let Some(line) = remote::line(&health["remote"]) {
+        println!("  model server {line}");
     }
     labels(&health["labels"], "");
     if health["shadow"].is_object() {

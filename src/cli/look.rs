@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::{Daemon, List, items, table, text, time, whole};
+use super::remote;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Tags {
@@ -99,6 +100,9 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
         if let Some(reason) = model["last_unfit"].as_str() {
             let name = text(&model["name"]);
             println!("{name}: the last window it was not asked about: {reason}");
+        }
+        if let Some(line) = remote::line(&model["remote"]) {
+            println!("{}: model server {line}", text(&model["name"]));
         }
     }
     Ok(ExitCode::SUCCESS)

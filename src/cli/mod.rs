@@ -19,6 +19,7 @@ mod look;
 mod modbus;
 mod model;
 mod recorded;
+mod remote;
 mod replay;
 mod run;
 mod shell;

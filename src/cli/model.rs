@@ -15,8 +15,10 @@ use serde_json::{Value, json};
 
 use self::asker::Asker;
 use super::client::{Daemon, List, text, whole};
+use super::remote as model_server;
 use crate::api::segment;
 use crate::config;
+use crate::health::BreakerState;
 use crate::model::{self, Service, trust};
 use crate::settings::RuntimeSettings;
 
@@ -190,7 +192,12 @@ fn list(daemon: &Daemon) -> anyhow::Result<ExitCode> {
         head: ["model", "version", "state", "device", "requests", "refused"],
     };
     list.show(daemon, |row| {
-        ["name", "version", "state", "device", "requests", "refused"].map(|key| text(&row[key]))
+        let mut cells = ["name", "version", "state", "device", "requests", "refused"]
+            .map(|key| text(&row[key]));
+        if row["remote"].is_object() {
+            cells[3] += &format!(" ({})", model_server::state(&row["remote"]));
+        }
+        cells
     })
 }
 
@@ -226,7 +233,15 @@ fn shadow(asked: &Asked, name: &str, version: Option<&str>) -> anyhow::Result<Ex
 
 fn said(service: &Service, what: &str) -> String {
     let identity = &service.identity;
-    format!("{} {} {what}; it ran on {}.", identity.name, identity.version, identity.device)
+    let (name, version, device) = (&identity.name, &identity.version, &identity.device);
+    match service.remote.as_ref().map(|remote| remote.snapshot()) {
+        Some(remote) if remote.breaker != BreakerState::Closed => format!(
+            "{name} {version} {what} as far as this box can tell; its model server gave no answer: {}: {}",
+            remote.url,
+            remote.last_error.unwrap_or_default()
+        ),
+        _ => format!("{name} {version} {what}; it ran on {device}."),
+    }
 }
 
 impl Keyed {

@@ -58,6 +58,16 @@ impl Judge {
         }
     }
 
+    pub(super) fn position(&self, label: &str) -> Option<usize> {
+        self.labels.iter().position(|known| known.as_ref() == label)
+    }
+
+    /// NaN for a label that the card does not know, so that the answer is suppressed.
+    #[expect(clippy::cast_precision_loss, reason = "a count of classes")]
+    pub(super) fn column_of(&self, label: &str) -> f64 {
+        self.position(label).map_or(f64::NAN, |column| column as f64)
+    }
+
     /// `row` is what came out for one item, `input` what went in.
     pub(super) fn answer(&self, row: &[f64], input: &[f32]) -> Result<Answer, Unhealthy> {
         let (score, label) = match self.kind {

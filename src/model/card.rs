@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::locate;
+use super::remote::RemoteSettings;
 use crate::frame::{FrameSpec, InputSettings};
 use crate::settings::{AlertPolicy, WindowSettings};
 
@@ -16,6 +17,8 @@ use crate::settings::{AlertPolicy, WindowSettings};
 pub struct Card {
     pub name: String,
     pub version: String,
+    /// Empty where a server has the model, and none lies here.
+    #[serde(default)]
     pub sha256: String,
     pub task: String,
     pub licence: String,
@@ -82,6 +85,8 @@ pub struct SessionSettings {
     pub threads: usize,
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
+    /// A server runs the model.
+    pub remote: Option<RemoteSettings>,
 }
 
 impl Default for SessionSettings {
@@ -92,6 +97,7 @@ impl Default for SessionSettings {
             max_batch: 64,
             threads: 1,
             deadline: Duration::from_secs(1),
+            remote: None,
         }
     }
 }
@@ -147,6 +153,11 @@ impl Card {
         Err(problems.into_iter().map(located).collect())
     }
 
+    /// A `model.onnx` lies beside the card, and is used.
+    pub fn has_graph(&self) -> bool {
+        self.runtime.remote.as_ref().is_none_or(|remote| remote.fallback)
+    }
+
     fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let mut add = |key: &str, message: String| problems.push((key.to_owned(), message));
@@ -157,7 +168,14 @@ impl Card {
                 add(key, message);
             }
         }
-        if self.sha256.len() != 64 || !self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let hash = self.sha256.len() == 64 && self.sha256.bytes().all(|b| b.is_ascii_hexdigit());
+        if !self.has_graph() {
+            if !self.sha256.is_empty() {
+                let message = "goes with a model.onnx, and the server has the model: leave it out, \
+                               or write runtime.remote.fallback = true";
+                add("sha256", message.into());
+            }
+        } else if !hash {
             add("sha256", "expected 64 hexadecimal digits: `sha256sum model.onnx`".into());
         }
         if let Err(errors) = FrameSpec::new(&self.input, &self.window) {
@@ -221,6 +239,9 @@ impl SessionSettings {
             if !(1..=4096).contains(&value) {
                 add(key, format!("{value} is not between 1 and 4096"));
             }
+        }
+        if let Some(remote) = &self.remote {
+            remote.check(self.deadline, add);
         }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::card::OutputKind;
-use super::device::OnDevice;
-use super::session::{RunError, Session};
+use super::predictor::Predictor;
+use super::session::RunError;
 use super::stats::ModelStats;
 use crate::asset::AssetId;
 use crate::explain::{self, Shapley};
@@ -30,7 +30,7 @@ pub(super) struct Manner {
 }
 
 pub struct Engine {
-    session: Session,
+    session: Predictor,
     manner: Manner,
     stats: Arc<ModelStats>,
     items: Vec<f32>,
@@ -40,12 +40,12 @@ pub struct Engine {
 
 impl Engine {
     pub(super) fn new(
-        session: Session,
+        session: Predictor,
         identity: Arc<ModelIdentity>,
         manner: Manner,
         background: Arc<[Vec<f32>]>,
     ) -> Self {
-        let stats = Arc::new(ModelStats::new(identity));
+        let stats = Arc::new(ModelStats::new(identity, session.remote_health()));
         Self { session, manner, stats, items: Vec::new(), numbers: Vec::new(), background }
     }
 
@@ -53,9 +53,17 @@ impl Engine {
         &self.stats
     }
 
-    /// The graph itself, for requests that bring their own tensors.
-    pub(super) fn graph(&mut self) -> &mut OnDevice {
-        self.session.graph()
+    /// For requests that bring their own tensors.
+    pub(super) fn predictor(&mut self) -> &mut Predictor {
+        &mut self.session
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.session.due()
+    }
+
+    pub(super) fn tend(&mut self) -> Result<(), String> {
+        self.session.tend()
     }
 
     pub fn max_batch(&self) -> usize {
@@ -116,7 +124,7 @@ impl Engine {
             label: answer.label,
             contributions,
             subject,
-            model: Some(Arc::clone(&self.stats.identity)),
+            model: Some(Arc::clone(self.session.stand_in().unwrap_or(&self.stats.identity))),
             arrived: frame.arrived,
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::session::Session;
+use super::session::RunError;
 use super::trust::Files;
 
 #[derive(Debug, thiserror::Error)]
@@ -72,52 +72,65 @@ fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, Gol
     Ok(items)
 }
 
-/// Runs the items of `file` one by one and, where there are several, together.
-pub(super) fn check(
-    files: &Files,
-    file: &str,
+/// A model at work: whole items in, numbers out, and how many of them an item has.
+pub(super) type Run<'a> = &'a mut dyn FnMut(&[f32], &mut Vec<f64>) -> Result<usize, RunError>;
+
+/// The golden pair, read.
+#[derive(Debug)]
+pub(super) struct Pair {
+    file: String,
     tolerance: f64,
-    session: &mut Session,
-) -> Result<(), GoldenError> {
-    let (name, golden) = read(files, file)?;
-    let unreadable = |message: String| GoldenError::Unreadable { file: name.clone(), message };
-    if golden.input.is_empty() || golden.input.len() != golden.output.len() {
-        let (inputs, outputs) = (golden.input.len(), golden.output.len());
-        let message = format!("expected as many outputs as inputs, got {inputs} and {outputs}");
-        return Err(unreadable(message));
-    }
-    let length = session.item_len();
-    let items = flattened(&name, &golden, length)?;
-    let checks = Checks { file: &name, tolerance, golden: &golden };
-    for (item, input) in items.chunks(length).enumerate() {
-        checks.run(session, input, item)?;
-    }
-    if golden.input.len() > 1 { checks.run(session, &items, 0) } else { Ok(()) }
+    /// Numbers an item takes.
+    length: usize,
+    items: Vec<f32>,
+    output: Vec<Vec<f64>>,
 }
 
-struct Checks<'a> {
-    file: &'a str,
-    tolerance: f64,
-    golden: &'a Golden,
-}
+impl Pair {
+    pub(super) fn read(
+        files: &Files,
+        file: &str,
+        tolerance: f64,
+        length: usize,
+    ) -> Result<Self, GoldenError> {
+        let (file, golden) = read(files, file)?;
+        if golden.input.is_empty() || golden.input.len() != golden.output.len() {
+            let (inputs, outputs) = (golden.input.len(), golden.output.len());
+            let message = format!("expected as many outputs as inputs, got {inputs} and {outputs}");
+            return Err(GoldenError::Unreadable { file, message });
+        }
+        let items = flattened(&file, &golden, length)?;
+        let flat = |nested: &Nested| {
+            let mut numbers = Vec::new();
+            nested.flatten(&mut numbers);
+            numbers
+        };
+        let output = golden.output.iter().map(flat).collect();
+        Ok(Self { file, tolerance, length, items, output })
+    }
 
-impl Checks<'_> {
+    /// Runs the items one by one and, where there are several, together.
+    pub(super) fn check(&self, run: Run<'_>) -> Result<(), GoldenError> {
+        for (item, input) in self.items.chunks(self.length).enumerate() {
+            self.compare(run, input, item)?;
+        }
+        if self.output.len() > 1 { self.compare(run, &self.items, 0) } else { Ok(()) }
+    }
+
     /// Runs `items`, the golden ones from `first` on.
-    fn run(&self, session: &mut Session, items: &[f32], first: usize) -> Result<(), GoldenError> {
-        let file = || self.file.to_owned();
+    fn compare(&self, run: Run<'_>, items: &[f32], first: usize) -> Result<(), GoldenError> {
+        let file = || self.file.clone();
         let mut out = Vec::new();
-        let width = session
-            .run(items, &mut out)
+        let width = run(items, &mut out)
             .map_err(|error| GoldenError::NotRun { file: file(), message: error.to_string() })?;
         for (row, item) in out.chunks(width).zip(first..) {
-            let mut expected = Vec::with_capacity(width);
-            self.golden.output[item].flatten(&mut expected);
+            let expected = &self.output[item];
             if expected.len() != width {
                 let (got, expected) = (expected.len(), width);
                 let part = "output";
                 return Err(GoldenError::WrongLength { file: file(), part, item, got, expected });
             }
-            for (number, (got, expected)) in row.iter().zip(&expected).enumerate() {
+            for (number, (got, expected)) in row.iter().zip(expected).enumerate() {
                 let allowed = self.tolerance * expected.abs().max(1.0);
                 if (got - expected).abs() <= allowed {
                     continue;

@@ -1,9 +1,13 @@
-//! The card's claims against the ONNX graph: names, dimensions, element types.
+//! The card's claims against the ONNX graph, or against what a model server says of its model:
+//! names, dimensions, element types.
 
-use ort::value::{Outlet, TensorElementType, ValueType};
+use std::fmt;
+
+use ort::value::{TensorElementType, ValueType};
 
 use super::card::{Card, OutputKind};
 use crate::frame::FrameSpec;
+use crate::oip;
 
 /// A claim of the card that the graph does not bear out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,79 @@ pub struct ClaimError {
     pub key: String,
     /// "expected … got …"
     pub message: String,
+}
+
+/// An input or output, as the graph has it or a server describes it.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet {
+    name: String,
+    kind: Kind,
+    /// Of a tensor; -1 stands for any size.
+    shape: Vec<i64>,
+    /// What errors call the whole, and its elements.
+    word: String,
+    element: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tensor(Option<Read>),
+    Maps(Read),
+    Other,
+}
+
+impl From<&ort::value::Outlet> for Outlet {
+    fn from(outlet: &ort::value::Outlet) -> Self {
+        let dtype = outlet.dtype();
+        let (kind, element) = match dtype {
+            ValueType::Tensor { ty, .. } => {
+                let read = match ty {
+                    TensorElementType::Float32 => Some(Read::Float32),
+                    TensorElementType::Float64 => Some(Read::Float64),
+                    TensorElementType::Int64 => Some(Read::Int64),
+                    TensorElementType::String => Some(Read::Strings),
+                    _ => None,
+                };
+                (Kind::Tensor(read), ty.to_string())
+            }
+            ValueType::Sequence(inner) => {
+                let kind = match inner.as_ref() {
+                    ValueType::Map {
+                        key: TensorElementType::Int64,
+                        value: TensorElementType::Float32,
+                    } => Kind::Maps(Read::MapsOfInt),
+                    ValueType::Map {
+                        key: TensorElementType::String,
+                        value: TensorElementType::Float32,
+                    } => Kind::Maps(Read::MapsOfString),
+                    _ => Kind::Other,
+                };
+                (kind, String::new())
+            }
+            _ => (Kind::Other, String::new()),
+        };
+        let shape = dtype.tensor_shape().map(|shape| shape.to_vec()).unwrap_or_default();
+        Self { name: outlet.name().into(), kind, shape, word: dtype.to_string(), element }
+    }
+}
+
+impl From<&oip::Port> for Outlet {
+    fn from(port: &oip::Port) -> Self {
+        let read = match port.datatype.as_str() {
+            "FP32" => Some(Read::Float32),
+            "FP64" => Some(Read::Float64),
+            "INT64" => Some(Read::Int64),
+            "BYTES" => Some(Read::Strings),
+            _ => None,
+        };
+        Self {
+            name: port.name.clone(),
+            kind: Kind::Tensor(read),
+            shape: port.shape.clone(),
+            word: format!("{}{:?}", port.datatype, port.shape),
+            element: port.datatype.clone(),
+        }
+    }
 }
 
 /// How to feed and read the graph.
@@ -37,6 +114,21 @@ pub(super) enum Read {
     MapsOfString,
 }
 
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float32 => "FP32",
+            Self::Float64 => "FP64",
+            Self::Int64 => "INT64",
+            Self::Strings => "BYTES",
+            Self::MapsOfInt | Self::MapsOfString => "a ZipMap",
+        })
+    }
+}
+
+/// Where the claims of a local model are held against.
+const GRAPH: &str = "in the graph";
+
 /// Checks all claims; every difference at once.
 pub(super) fn check(
     card: &Card,
@@ -47,8 +139,8 @@ pub(super) fn check(
     let mut errors = Vec::new();
     let mut claim =
         |key: &str, message: String| errors.push(ClaimError { key: key.into(), message });
-    let input = check_input(card, spec, inputs, &mut claim);
-    let output = check_output(card, spec, outputs, &mut claim);
+    let input = check_input(card, spec, (inputs, GRAPH), &mut claim);
+    let output = check_output(card, spec, (outputs, GRAPH), &mut claim);
     match (input, output) {
         (Some((double, dims, batch)), Some(read)) if errors.is_empty() => {
             Ok(Wiring { double, dims, batch, read })
@@ -57,12 +149,13 @@ pub(super) fn check(
     }
 }
 
-type Input = (bool, Vec<usize>, Option<usize>);
+/// Whether the input takes float64, an item's dimensions, and the batch where it is fixed.
+pub(super) type Input = (bool, Vec<usize>, Option<usize>);
 
-fn check_input(
+pub(super) fn check_input(
     card: &Card,
     spec: &FrameSpec,
-    inputs: &[Outlet],
+    (inputs, place): (&[Outlet], &str),
     claim: &mut impl FnMut(&str, String),
 ) -> Option<Input> {
     const KEY: &str = "input.tensor";
@@ -72,26 +165,27 @@ fn check_input(
             KEY,
             format!(
                 "expected a graph with one input, got {all}; `{}` has no value to take",
-                second.name()
+                second.name
             ),
         );
     }
-    let Some(input) = inputs.iter().find(|input| input.name() == card.input.tensor) else {
-        claim(KEY, format!("expected `{}`, got {} in the graph", card.input.tensor, names(inputs)));
+    let Some(input) = inputs.iter().find(|input| input.name == card.input.tensor) else {
+        claim(KEY, format!("expected `{}`, got {} {place}", card.input.tensor, names(inputs)));
         return None;
     };
-    let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
-        claim(KEY, format!("expected a tensor, got {}", input.dtype()));
+    let Kind::Tensor(element) = input.kind else {
+        claim(KEY, format!("expected a tensor, got {}", input.word));
         return None;
     };
-    let double = match ty {
-        TensorElementType::Float32 => false,
-        TensorElementType::Float64 => true,
-        other => {
-            claim(KEY, format!("expected float32 or float64, got {other}"));
+    let double = match element {
+        Some(Read::Float32) => false,
+        Some(Read::Float64) => true,
+        _ => {
+            claim(KEY, format!("expected float32 or float64, got {}", input.element));
             return None;
         }
     };
+    let shape = &input.shape;
     let expected = spec.item_shape();
     let fits = shape.split_first().and_then(|(batch, rest)| Some((*batch, fit(rest, &expected)?)));
     let Some((batch, dims)) = fits else {
@@ -143,20 +237,20 @@ fn fit(graph: &[i64], expected: &[usize]) -> Option<Vec<usize>> {
     (wanted.next().is_none() && dims.iter().product::<usize>() == flat).then_some(dims)
 }
 
-fn check_output(
+pub(super) fn check_output(
     card: &Card,
     spec: &FrameSpec,
-    outputs: &[Outlet],
+    (outputs, place): (&[Outlet], &str),
     claim: &mut impl FnMut(&str, String),
 ) -> Option<Read> {
     const KEY: &str = "output.tensor";
-    let Some(output) = outputs.iter().find(|output| output.name() == card.output.tensor) else {
+    let Some(output) = outputs.iter().find(|output| output.name == card.output.tensor) else {
         let (wanted, got) = (&card.output.tensor, names(outputs));
-        claim(KEY, format!("expected `{wanted}`, got {got} in the graph"));
+        claim(KEY, format!("expected `{wanted}`, got {got} {place}"));
         return None;
     };
-    let Some(read) = reading(output.dtype()) else {
-        let got = output.dtype();
+    let (Kind::Tensor(Some(read)) | Kind::Maps(read)) = output.kind else {
+        let got = &output.word;
         claim(KEY, format!("expected float, int64 or string numbers or a ZipMap, got {got}"));
         return None;
     };
@@ -169,13 +263,13 @@ fn check_output(
         OutputKind::Value | OutputKind::Reconstruction => floats,
     };
     if !suits {
-        claim("output.kind", format!("{kind:?} does not go with a tensor of {}", output.dtype()));
+        claim("output.kind", format!("{kind:?} does not go with a tensor of {}", output.word));
         return None;
     }
     if maps && card.output.labels.is_empty() {
         claim("output.labels", "missing; a ZipMap's columns need their labels".into());
     }
-    if let (Some(width), true) = (width(output.dtype()), floats) {
+    if let (Some(width), true) = (output.width(), floats) {
         check_width(card, spec, width, claim);
     }
     Some(read)
@@ -214,36 +308,20 @@ fn check_width(card: &Card, spec: &FrameSpec, width: usize, claim: &mut impl FnM
     }
 }
 
-fn reading(dtype: &ValueType) -> Option<Read> {
-    match dtype {
-        ValueType::Tensor { ty: TensorElementType::Float32, .. } => Some(Read::Float32),
-        ValueType::Tensor { ty: TensorElementType::Float64, .. } => Some(Read::Float64),
-        ValueType::Tensor { ty: TensorElementType::Int64, .. } => Some(Read::Int64),
-        ValueType::Tensor { ty: TensorElementType::String, .. } => Some(Read::Strings),
-        ValueType::Sequence(inner) => match inner.as_ref() {
-            ValueType::Map { key: TensorElementType::Int64, value: TensorElementType::Float32 } => {
-                Some(Read::MapsOfInt)
-            }
-            ValueType::Map {
-                key: TensorElementType::String,
-                value: TensorElementType::Float32,
-            } => Some(Read::MapsOfString),
-            _ => None,
-        },
-        _ => None,
+impl Outlet {
+    /// Numbers an item, where that is told; `[N]` has one.
+    pub(super) fn width(&self) -> Option<usize> {
+        if !matches!(self.kind, Kind::Tensor(_)) {
+            return None;
+        }
+        let dims = self.shape.iter().skip(1);
+        dims.into_iter()
+            .try_fold(1, |product: usize, dim| product.checked_mul(usize::try_from(*dim).ok()?))
     }
 }
 
-/// Numbers an item, where the graph says; `[N]` has one.
-fn width(dtype: &ValueType) -> Option<usize> {
-    let dims = dtype.tensor_shape()?;
-    dims.iter()
-        .skip(1)
-        .try_fold(1, |product: usize, dim| product.checked_mul(usize::try_from(*dim).ok()?))
-}
-
 fn names(outlets: &[Outlet]) -> String {
-    outlets.iter().map(|outlet| format!("`{}`", outlet.name())).collect::<Vec<_>>().join(", ")
+    outlets.iter().map(|outlet| format!("`{}`", outlet.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn claimed(item: &[usize]) -> String {

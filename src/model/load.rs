@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 use super::active::{Active, ActiveError};
 use super::background::{self, BackgroundError};
 use super::card::{Card, CardError, policy_problems, unknown_devices};
-use super::device::OnDevice;
 use super::engine::{Engine, Manner};
-use super::golden::{self, GoldenError};
+use super::golden::{GoldenError, Pair};
+use super::graph::ClaimError;
 use super::locate;
+use super::predictor::{Predictor, Serve};
+use super::remote::{Fallback, NotMet, Remote};
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
@@ -20,6 +22,7 @@ use super::stats::Models;
 use super::worker::ModelWorker;
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Layout, Threshold, complete};
+use crate::health::{BreakerState, RemoteHealth};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
 use crate::verdict::{Explained, ModelIdentity, PredictionId, Verdict};
 
@@ -45,7 +48,7 @@ pub struct LoadedPrediction {
 pub struct LoadedModel {
     pub identity: Arc<ModelIdentity>,
     pub card: Card,
-    session: Session,
+    session: Predictor,
     background: Arc<[Vec<f32>]>,
 }
 
@@ -85,8 +88,19 @@ impl LoadedModel {
         Engine::new(self.session, self.identity, manner, self.background)
     }
 
-    pub(super) fn into_graph(self) -> OnDevice {
-        self.session.into_graph()
+    pub(super) fn into_server(self) -> Box<dyn Serve> {
+        self.session.into_server()
+    }
+
+    /// Here, or at a server that answers.
+    pub fn is_there(&self) -> bool {
+        let remote = self.remote();
+        remote.is_none_or(|remote| remote.snapshot().breaker == BreakerState::Closed)
+    }
+
+    /// How the server is doing that runs the model, if one does.
+    pub fn remote(&self) -> Option<Arc<RemoteHealth>> {
+        self.session.remote_health()
     }
 }
 
@@ -120,7 +134,7 @@ pub enum LoadError {
 }
 
 /// Loads everything that `settings` predict with; every problem at once. Starts no thread.
-/// Without a prediction, ONNX Runtime is not needed and not touched.
+/// Without a model that runs here, ONNX Runtime is not needed and not touched.
 pub fn load(settings: &Settings) -> Result<Loaded, Vec<LoadError>> {
     let active = if settings.prediction.is_empty() {
         Active::default()
@@ -163,21 +177,19 @@ fn load_as(
     settings: &Settings,
     reference: impl Fn(&Prediction) -> Option<String>,
 ) -> Result<Loaded, Vec<LoadError>> {
-    let mut loader = Loader { settings, runtime: None, slots: BTreeMap::new(), models: Vec::new() };
+    let runtime = None;
+    let mut loader = Loader { settings, runtime, slots: BTreeMap::new(), models: Vec::new() };
     let mut predictions = Vec::with_capacity(settings.prediction.len());
     let mut errors = Vec::new();
-    if !settings.prediction.is_empty() {
-        match Runtime::load(settings.runtime.library.as_deref()) {
-            Ok(runtime) => loader.runtime = Some(runtime),
-            Err(error) => errors.push(error.into()),
-        }
-    }
     for (index, prediction) in (0..).zip(&settings.prediction) {
         let Some(reference) = reference(prediction) else { continue };
         match loader.bind(PredictionId(index), prediction, &reference) {
             Ok(bound) => predictions.extend(bound),
             Err(found) => errors.extend(found),
         }
+    }
+    if let Some(Err(error)) = loader.runtime {
+        errors.insert(0, error.into());
     }
     if errors.is_empty() { Ok(Loaded { predictions, models: loader.models }) } else { Err(errors) }
 }
@@ -189,8 +201,8 @@ pub fn check_only(settings: &Settings) -> Result<Vec<LoadedPrediction>, Vec<Load
 
 struct Loader<'a> {
     settings: &'a Settings,
-    /// Absent when it could not be loaded; cards are checked all the same.
-    runtime: Option<Runtime>,
+    /// From the first model on that needs it. Cards are checked where it could not be loaded, too.
+    runtime: Option<Result<Runtime, RuntimeError>>,
     /// By folder and device chain.
     slots: BTreeMap<(PathBuf, Option<Vec<String>>), Slot>,
     models: Vec<LoadedModel>,
@@ -252,52 +264,115 @@ impl Loader<'_> {
             };
             errors.into_iter().map(named).collect::<Vec<_>>()
         })?;
-        let mut worker = None;
-        if let Some(runtime) = &self.runtime {
-            let model = start(runtime, &package, prediction.devices.as_deref())?;
+        if prediction.devices.is_some() && !package.card.has_graph() {
+            let message = "the model's card has it run by a server; leave the devices out";
+            return Err(vec![setting(prediction, "devices", message.into())]);
+        }
+        let runtime = match package.card.has_graph() {
+            false => None,
+            true => match self.runtime() {
+                Ok(runtime) => Some(runtime),
+                Err(_) => return Ok(Slot::Read { card: Arc::new(package.card), worker: None }),
+            },
+        };
+        let model = start(runtime, &package, prediction.devices.as_deref())?;
+        if model.is_there() {
             tracing::info!(
                 model = model.identity.name,
                 version = model.identity.version,
                 device = model.identity.device,
                 "the model is loaded and reproduces its golden pair"
             );
-            worker = Some(self.models.len());
-            self.models.push(model);
         }
+        let worker = Some(self.models.len());
+        self.models.push(model);
         Ok(Slot::Read { card: Arc::new(package.card), worker })
+    }
+
+    fn runtime(&mut self) -> Result<&Runtime, &RuntimeError> {
+        let library = self.settings.runtime.library.as_deref();
+        self.runtime.get_or_insert_with(|| Runtime::load(library)).as_ref()
     }
 }
 
+/// The runtime is there for a card that has a graph.
 pub(super) fn start(
-    runtime: &Runtime,
+    runtime: Option<&Runtime>,
     package: &Package,
     devices: Option<&[String]>,
 ) -> Result<LoadedModel, Vec<LoadError>> {
     let card = &package.card;
     let spec = FrameSpec::new(&card.input, &card.window).expect("the card was checked when read");
+    let (golden, tolerance) = (&card.reference.golden, card.reference.tolerance);
+    let golden = Pair::read(&package.files, golden, tolerance, spec.item_len())
+        .map_err(|error| vec![LoadError::Golden(error)])?;
+    let local = match runtime {
+        Some(runtime) => Some(local(runtime, package, &spec, devices, &golden)?),
+        None => None,
+    };
+    let (session, identity) = match (&card.runtime.remote, local) {
+        (Some(settings), local) => {
+            let fallback = local.map(|(session, identity)| Fallback { session, identity });
+            let mut remote = Remote::new(card, settings, golden, fallback);
+            meet(&mut remote, package)?;
+            let device = format!("remote {}", settings.url);
+            let identity = identity(card, package.card_hash(), device);
+            (Predictor::Remote(Box::new(remote)), identity)
+        }
+        (None, Some((session, identity))) => (Predictor::Local(Box::new(session)), identity),
+        (None, None) => unreachable!("a card without a server has a graph"),
+    };
+    let file = card.reference.background.as_deref();
+    let background = background::read(&package.files, file, &spec)
+        .map_err(|error| vec![LoadError::Background(error)])?;
+    Ok(LoadedModel { identity, card: card.clone(), session, background })
+}
+
+fn identity(card: &Card, sha256: String, device: String) -> Arc<ModelIdentity> {
+    let (name, version) = (card.name.clone(), card.version.clone());
+    Arc::new(ModelIdentity { name, version, sha256, device })
+}
+
+/// The model beside the card, which reproduces its golden pair.
+fn local(
+    runtime: &Runtime,
+    package: &Package,
+    spec: &FrameSpec,
+    devices: Option<&[String]>,
+    golden: &Pair,
+) -> Result<(Session, Arc<ModelIdentity>), Vec<LoadError>> {
+    let card = &package.card;
     let devices = devices.unwrap_or(&card.runtime.devices);
-    let mut session = Session::load(runtime, card, &spec, devices, &package.onnx).map_err(
+    let mut session = Session::load(runtime, card, spec, devices, &package.onnx).map_err(
         |error| match error {
-            SessionError::Claims(claims) => {
-                claims.into_iter().map(|claim| located(package, claim.key, claim.message)).collect()
-            }
+            SessionError::Claims(claims) => refuted(package, claims),
             error => {
                 vec![LoadError::Session { model: package.files.folder().to_owned(), error }]
             }
         },
     )?;
-    golden::check(&package.files, &card.reference.golden, card.reference.tolerance, &mut session)
+    golden
+        .check(&mut |items, out| session.run(items, out))
         .map_err(|error| vec![LoadError::Golden(error)])?;
-    let identity = Arc::new(ModelIdentity {
-        name: card.name.clone(),
-        version: card.version.clone(),
-        sha256: card.sha256.to_ascii_lowercase(),
-        device: session.device().to_owned(),
-    });
-    let file = card.reference.background.as_deref();
-    let background = background::read(&package.files, file, &spec)
-        .map_err(|error| vec![LoadError::Background(error)])?;
-    Ok(LoadedModel { identity, card: card.clone(), session, background })
+    let (sha256, device) = (card.sha256.to_ascii_lowercase(), session.device().to_owned());
+    let identity = identity(card, sha256, device);
+    Ok((session, identity))
+}
+
+/// A server that is there has to fit; one that is not is asked again later.
+fn meet(remote: &mut Remote, package: &Package) -> Result<(), Vec<LoadError>> {
+    remote
+        .readable()
+        .map_err(|message| vec![located(package, "runtime.remote".into(), message)])?;
+    match remote.meet() {
+        Ok(()) | Err(NotMet::Failed(_)) => Ok(()),
+        Err(NotMet::Claims(claims)) => Err(refuted(package, claims)),
+        Err(NotMet::Golden(error)) => Err(vec![LoadError::Golden(error)]),
+    }
+}
+
+fn refuted(package: &Package, claims: Vec<ClaimError>) -> Vec<LoadError> {
+    claims.into_iter().map(|claim| located(package, claim.key, claim.message)).collect()
 }
 
 fn located(package: &Package, key: String, message: String) -> LoadError {

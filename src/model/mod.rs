@@ -17,7 +17,9 @@ mod label_counts;
 mod load;
 mod locate;
 mod open;
+mod predictor;
 mod queue;
+mod remote;
 mod repository;
 mod runtime;
 mod service;
@@ -41,6 +43,7 @@ pub use self::load::{
     LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load, load_version,
 };
 pub use self::open::open;
+pub use self::remote::RemoteSettings;
 pub use self::repository::{Package, RepositoryError, compare_versions, find, index};
 pub use self::runtime::{Runtime, RuntimeError};
 pub use self::service::{Call, CallError, Service, ServiceStats, Tally};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::card::{CardError, SessionSettings};
 use super::device::OnDevice;
 use super::load::{LoadError, start};
+use super::predictor::Serve;
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::Runtime;
 use super::service::Service;
@@ -41,8 +42,16 @@ pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<
     let folder = repository::find(&settings.models, reference).map_err(|error| vec![of(error)])?;
     let all_of = |errors: Vec<_>| errors.into_iter().map(of).collect::<Vec<_>>();
     let mut files = repository::open(&folder, settings).map_err(all_of)?;
-    let (graph, identity, max_batch) = match service_card(&files).map_err(all_of)? {
+    let (graph, identity, max_batch, remote) = match service_card(&files).map_err(all_of)? {
         Some(card) => {
+            let file = files.path(repository::CARD);
+            if card.runtime.remote.is_some() {
+                let message = "goes with a card that says what the model takes: add [input], \
+                               [window] and [output]";
+                let (key, message) = ("runtime.remote".into(), message.into());
+                let error = CardError { file, key, place: None, message };
+                return Err(all_of(vec![RepositoryError::Card(error)]));
+            }
             let onnx =
                 repository::read_service(&mut files, &card.name, &card.version, &card.sha256)
                     .map_err(all_of)?;
@@ -57,17 +66,23 @@ pub fn open(settings: &RuntimeSettings, reference: &str) -> Result<Service, Vec<
                 sha256: card.sha256.to_ascii_lowercase(),
                 device: graph.device.clone(),
             };
-            (graph, Arc::new(identity), card.runtime.max_batch)
+            let server: Box<dyn Serve> = Box::new(graph);
+            (server, Arc::new(identity), card.runtime.max_batch, None)
         }
         None => {
             let package = Package::from_files(files).map_err(all_of)?;
-            let model = start(&runtime(settings)?, &package, None)?;
+            let runtime = match package.card.has_graph() {
+                true => Some(runtime(settings)?),
+                false => None,
+            };
+            let model = start(runtime.as_ref(), &package, None)?;
             let max_batch = model.card.runtime.max_batch;
             let identity = Arc::clone(&model.identity);
-            (model.into_graph(), identity, max_batch)
+            let remote = model.remote();
+            (model.into_server(), identity, max_batch, remote)
         }
     };
-    Service::spawn(graph, identity, max_batch)
+    Service::spawn(graph, identity, max_batch, remote)
         .map_err(|error| vec![of(RepositoryError::Unreadable { path: folder, error })])
 }
 

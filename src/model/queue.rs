@@ -80,6 +80,19 @@ pub(super) enum Work {
     GoOn,
     /// Nothing of the daemon's own waits.
     Request(Job),
+    /// Nothing waits, and the model is to be tended.
+    Tend,
+}
+
+/// What a worker does when no frame waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It has begun something that goes on.
+    Busy,
+    /// It waits for work.
+    Waits,
+    /// It waits so long at most.
+    Until(Instant),
 }
 
 impl Queue {
@@ -152,13 +165,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves up to `most` frames into `batch`, oldest first. Waits for work unless the worker is
-    /// `busy`. Nothing when the queue is closed and empty, and the worker is not busy.
+    /// Moves up to `most` frames into `batch`, oldest first. Waits for work as `idle`
+    /// says. Nothing when the queue is closed and empty, and the worker is not busy.
     pub(super) fn take(
         &self,
         most: usize,
         batch: &mut Vec<Frame>,
-        busy: bool,
+        idle: Idle,
         note: impl Fn(usize),
     ) -> Option<Work> {
         let mut inner = self.lock();
@@ -170,7 +183,7 @@ impl Queue {
                 note(inner.frames.len());
                 return Some(Work::Frames);
             }
-            if busy {
+            if idle == Idle::Busy {
                 return Some(Work::GoOn);
             }
             if let Some((inquiry, asked)) = inner.inquiries.pop_front() {
@@ -182,7 +195,17 @@ impl Queue {
             if inner.closed {
                 return None;
             }
-            inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = match idle {
+                Idle::Until(due) => {
+                    let left = due.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Some(Work::Tend);
+                    }
+                    let waited = self.filled.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 

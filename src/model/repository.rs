@@ -47,12 +47,18 @@ pub struct Package {
     pub card: Card,
     /// The card's text, for errors that name a line.
     pub(super) text: String,
+    /// Empty where a server has the model, and none lies here.
     pub onnx: Vec<u8>,
     /// The card's other files; where a signature is asked for, those that were verified.
     pub(super) files: Files,
 }
 
 impl Package {
+    /// What this box knows for certain of a model that a server runs.
+    pub(super) fn card_hash(&self) -> String {
+        sha256(self.text.as_bytes())
+    }
+
     pub fn card_file(&self) -> PathBuf {
         self.files.path(CARD)
     }
@@ -73,7 +79,13 @@ impl Package {
         let text = card_text(&files)?;
         let card = Card::parse(&file, &text)
             .map_err(|errors| errors.into_iter().map(RepositoryError::Card).collect::<Vec<_>>())?;
-        let onnx = read_service(&mut files, &card.name, &card.version, &card.sha256)?;
+        let onnx = match card.has_graph() {
+            true => read_service(&mut files, &card.name, &card.version, &card.sha256)?,
+            false => match misplaced(files.folder(), &card.name, &card.version) {
+                wrong if wrong.is_empty() => Vec::new(),
+                wrong => return Err(wrong),
+            },
+        };
         Ok(Self { card, text, onnx, files })
     }
 }

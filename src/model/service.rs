@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::device::OnDevice;
-use super::queue::{Queue, Work};
+use super::predictor::Serve;
+use super::queue::{Idle, Queue, Work};
 use super::session::RunError;
+use crate::health::RemoteHealth;
 use crate::oip::{Invalid, Signature, Tensor};
 use crate::time::Timestamp;
 use crate::verdict::ModelIdentity;
@@ -22,6 +23,8 @@ pub struct Service {
     pub identity: Arc<ModelIdentity>,
     pub signature: Arc<Signature>,
     pub stats: Arc<ServiceStats>,
+    /// Of a model that a server runs.
+    pub remote: Option<Arc<RemoteHealth>>,
 }
 
 /// What a request asks of a model.
@@ -70,23 +73,27 @@ impl Service {
         queue: Arc<Queue>,
         identity: Arc<ModelIdentity>,
         signature: Signature,
+        remote: Option<Arc<RemoteHealth>>,
     ) -> Self {
-        Self { queue, identity, signature: Arc::new(signature), stats: Arc::default() }
+        Self { queue, identity, signature: Arc::new(signature), stats: Arc::default(), remote }
     }
 
     /// A thread for a graph that only answers requests. It ends with [`Service::close`].
     pub(super) fn spawn(
-        mut graph: OnDevice,
+        mut graph: Box<dyn Serve>,
         identity: Arc<ModelIdentity>,
         max_batch: usize,
+        remote: Option<Arc<RemoteHealth>>,
     ) -> std::io::Result<Self> {
         let signature = graph.signature(max_batch);
-        let service = Self::new(Arc::default(), identity, signature);
+        let service = Self::new(Arc::default(), identity, signature, remote);
         let own = service.clone();
         std::thread::Builder::new().name("andon-service".into()).spawn(move || {
             let _closes_when_this_ends = Closing(&own.queue);
-            while let Some(Work::Request(job)) = own.queue.take(0, &mut Vec::new(), false, |_| ()) {
-                own.answer(&mut graph, job);
+            while let Some(Work::Request(job)) =
+                own.queue.take(0, &mut Vec::new(), Idle::Waits, |_| ())
+            {
+                own.answer(graph.as_mut(), job);
             }
         })?;
         Ok(service)
@@ -136,7 +143,7 @@ impl Service {
     }
 
     /// On the model's thread. A request that nobody waits for any more is not run.
-    pub(super) fn answer(&self, graph: &mut OnDevice, job: Job) {
+    pub(super) fn answer(&self, graph: &mut dyn Serve, job: Job) {
         let Job { inputs, outputs, arrived, deadline, reply } = job;
         let started = Instant::now();
         if started >= deadline || reply.is_closed() {

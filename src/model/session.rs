@@ -6,7 +6,7 @@ use ort::value::{DynMapValueType, DynSequenceValueType, TensorRef};
 use super::answer::Judge;
 use super::card::Card;
 use super::device::OnDevice;
-use super::graph::{self, ClaimError, Read, Wiring};
+use super::graph::{self, ClaimError, Outlet, Read, Wiring};
 use super::runtime::Runtime;
 use crate::frame::FrameSpec;
 
@@ -51,8 +51,9 @@ impl Session {
         onnx: &[u8],
     ) -> Result<Self, SessionError> {
         let graph = OnDevice::open(runtime, &card.runtime, devices, onnx)?;
-        let wiring = graph::check(card, spec, graph.inner.inputs(), graph.inner.outputs())
-            .map_err(SessionError::Claims)?;
+        let outlets = |all: &[ort::value::Outlet]| all.iter().map(Outlet::from).collect::<Vec<_>>();
+        let (inputs, outputs) = (outlets(graph.inner.inputs()), outlets(graph.inner.outputs()));
+        let wiring = graph::check(card, spec, &inputs, &outputs).map_err(SessionError::Claims)?;
         let output = card.output.tensor.clone();
         let options = RunOptions::new()
             .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
@@ -81,7 +82,11 @@ impl Session {
         self.graph
     }
 
-    pub(super) fn graph(&mut self) -> &mut OnDevice {
+    pub(super) fn graph(&self) -> &OnDevice {
+        &self.graph
+    }
+
+    pub(super) fn graph_mut(&mut self) -> &mut OnDevice {
         &mut self.graph
     }
 
@@ -157,7 +162,7 @@ fn read(
         Read::Int64 => out.extend(value.try_extract_tensor::<i64>()?.1.iter().map(|v| *v as f64)),
         Read::Strings => {
             let (_, labels) = value.try_extract_strings()?;
-            out.extend(labels.iter().map(|label| column_of(judge, label)));
+            out.extend(labels.iter().map(|label| judge.column_of(label)));
         }
         Read::MapsOfInt | Read::MapsOfString => {
             let sequence = value.view().downcast::<DynSequenceValueType>()?;
@@ -172,26 +177,16 @@ fn read(
                 };
                 if how == Read::MapsOfInt {
                     for (key, value) in map.try_extract_key_values::<i64, f32>()? {
-                        let by_label = position(judge, &key.to_string());
+                        let by_label = judge.position(&key.to_string());
                         put(by_label.or_else(|| usize::try_from(key).ok()), value);
                     }
                 } else {
                     for (key, value) in map.try_extract_key_values::<String, f32>()? {
-                        put(position(judge, &key), value);
+                        put(judge.position(&key), value);
                     }
                 }
             }
         }
     }
     Ok(())
-}
-
-fn position(judge: &Judge, label: &str) -> Option<usize> {
-    judge.labels.iter().position(|known| known.as_ref() == label)
-}
-
-/// NaN for a label that the card does not know, so that the answer is suppressed.
-#[expect(clippy::cast_precision_loss, reason = "a count of classes")]
-fn column_of(judge: &Judge, label: &str) -> f64 {
-    position(judge, label).map_or(f64::NAN, |column| column as f64)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::frame::Unfit;
+use crate::health::{RemoteHealth, RemoteSnapshot};
 use crate::verdict::ModelIdentity;
 
 /// Sizes of latencies, four to each doubling from a microsecond on: the last is minutes.
@@ -15,6 +16,8 @@ const LATENCIES: usize = 120;
 #[derive(Debug)]
 pub struct ModelStats {
     pub identity: Arc<ModelIdentity>,
+    /// Of a model that a server runs.
+    pub remote: Option<Arc<RemoteHealth>>,
     inferences: AtomicU64,
     batches: AtomicU64,
     explanations: AtomicU64,
@@ -118,6 +121,8 @@ pub struct ModelSnapshot {
     pub last_error: Option<String>,
     /// Why a window was not shown to the model, the last time.
     pub last_unfit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteSnapshot>,
 }
 
 impl ModelSnapshot {
@@ -128,9 +133,10 @@ impl ModelSnapshot {
 }
 
 impl ModelStats {
-    pub(super) fn new(identity: Arc<ModelIdentity>) -> Self {
+    pub(super) fn new(identity: Arc<ModelIdentity>, remote: Option<Arc<RemoteHealth>>) -> Self {
         Self {
             identity,
+            remote,
             inferences: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             explanations: AtomicU64::new(0),
@@ -238,6 +244,7 @@ impl ModelStats {
             healthy: self.healthy.load(Relaxed),
             last_unfit: self.last_unfit.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            remote: self.remote.as_deref().map(RemoteHealth::snapshot),
         }
     }
 }
@@ -260,7 +267,7 @@ mod tests {
             sha256: String::new(),
             device: "cpu".into(),
         };
-        ModelStats::new(Arc::new(identity))
+        ModelStats::new(Arc::new(identity), None)
     }
 
     #[test]

@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::engine::{Engine, Inquiry, Study};
+use super::predictor::Serve as _;
 pub use super::queue::Submitted;
-use super::queue::{Queue, Work};
+use super::queue::{Idle, Queue, Work};
 use super::service::Service;
 use super::stats::{ModelStats, Models};
 use crate::frame::Frame;
@@ -54,8 +55,9 @@ impl ModelWorker {
         let stats = Arc::clone(engine.stats());
         let queue = Arc::new(Queue::default());
         let max_batch = engine.max_batch();
-        let signature = engine.graph().signature(max_batch);
-        let service = Service::new(Arc::clone(&queue), Arc::clone(&stats.identity), signature);
+        let signature = engine.predictor().signature(max_batch);
+        let (identity, remote) = (Arc::clone(&stats.identity), stats.remote.clone());
+        let service = Service::new(Arc::clone(&queue), identity, signature, remote);
         let handle = ModelHandle { queue, stats, service };
         let mut task = Task { engine, out, explained, first, handle: handle.clone() };
         let thread =
@@ -136,7 +138,13 @@ impl Task {
         let mut study: Option<(Study, Instant)> = None;
         let (queue, stats) = (Arc::clone(&self.handle.queue), Arc::clone(&self.handle.stats));
         let note = |length| stats.queued(length);
-        while let Some(work) = queue.take(max_batch, &mut batch, study.is_some(), note) {
+        loop {
+            let idle = match (&study, self.engine.due()) {
+                (Some(_), _) => Idle::Busy,
+                (None, Some(due)) => Idle::Until(due),
+                (None, None) => Idle::Waits,
+            };
+            let Some(work) = queue.take(max_batch, &mut batch, idle, note) else { return };
             match work {
                 Work::Frames => {
                     self.let_others_go_first();
@@ -147,7 +155,11 @@ impl Task {
                     batch.clear();
                 }
                 Work::Inquiry(inquiry, asked) => study = Some((self.engine.study(inquiry), asked)),
-                Work::Request(job) => self.handle.service.answer(self.engine.graph(), job),
+                Work::Request(job) => self.handle.service.answer(self.engine.predictor(), job),
+                Work::Tend => {
+                    let outcome = self.engine.tend();
+                    self.report(outcome.err());
+                }
                 Work::GoOn => {
                     study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }

@@ -15,9 +15,9 @@ macro_rules! numbers {
     };
 }
 
-/// `count` elements from exactly `bytes`.
+/// `count` elements from exactly `bytes`; `of` is how an error calls the tensor.
 pub(super) fn decode(
-    name: &str,
+    of: &str,
     kind: DataType,
     count: usize,
     bytes: &[u8],
@@ -27,12 +27,12 @@ pub(super) fn decode(
     {
         let got = bytes.len();
         return Invalid::new(format!(
-            "input `{name}`: {count} elements of {kind} take {} bytes, got {got}",
+            "{of}: {count} elements of {kind} take {} bytes, got {got}",
             count.saturating_mul(size)
         ));
     }
     Ok(match kind {
-        DataType::Bool => Data::Bool(booleans(name, bytes)?),
+        DataType::Bool => Data::Bool(booleans(of, bytes)?),
         DataType::Uint8 => Data::Uint8(bytes.to_vec()),
         DataType::Uint16 => Data::Uint16(numbers!(bytes, u16)),
         DataType::Uint32 => Data::Uint32(numbers!(bytes, u32)),
@@ -43,18 +43,18 @@ pub(super) fn decode(
         DataType::Int64 => Data::Int64(numbers!(bytes, i64)),
         DataType::Fp32 => Data::Fp32(numbers!(bytes, f32)),
         DataType::Fp64 => Data::Fp64(numbers!(bytes, f64)),
-        DataType::Bytes => Data::Bytes(texts(name, count, bytes)?),
+        DataType::Bytes => Data::Bytes(texts(of, count, bytes)?),
     })
 }
 
-fn booleans(name: &str, bytes: &[u8]) -> Result<Vec<bool>, Invalid> {
+fn booleans(of: &str, bytes: &[u8]) -> Result<Vec<bool>, Invalid> {
     match bytes.iter().find(|byte| **byte > 1) {
-        Some(byte) => Invalid::new(format!("input `{name}`: a BOOL is 0 or 1, got {byte}")),
+        Some(byte) => Invalid::new(format!("{of}: a BOOL is 0 or 1, got {byte}")),
         None => Ok(bytes.iter().map(|byte| *byte == 1).collect()),
     }
 }
 
-fn texts(name: &str, count: usize, bytes: &[u8]) -> Result<Vec<String>, Invalid> {
+fn texts(of: &str, count: usize, bytes: &[u8]) -> Result<Vec<String>, Invalid> {
     let mut rest = bytes;
     // A shape that lies about the count must not reserve memory for it.
     let mut texts = Vec::with_capacity(count.min(bytes.len() / 4));
@@ -62,17 +62,17 @@ fn texts(name: &str, count: usize, bytes: &[u8]) -> Result<Vec<String>, Invalid>
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         let Some((text, after)) = after.split_at_checked(length) else {
             return Invalid::new(format!(
-                "input `{name}`: element {} says it has {length} bytes, and {} are left",
+                "{of}: element {} says it has {length} bytes, and {} are left",
                 texts.len(),
                 after.len()
             ));
         };
-        texts.push(text_of(name, texts.len(), text)?);
+        texts.push(text_of(of, texts.len(), text)?);
         rest = after;
     }
     if !rest.is_empty() || texts.len() != count {
         return Invalid::new(format!(
-            "input `{name}`: expected {count} elements of BYTES, got {} and {} bytes more",
+            "{of}: expected {count} elements of BYTES, got {} and {} bytes more",
             texts.len(),
             rest.len()
         ));
@@ -80,10 +80,9 @@ fn texts(name: &str, count: usize, bytes: &[u8]) -> Result<Vec<String>, Invalid>
     Ok(texts)
 }
 
-pub(super) fn text_of(name: &str, at: usize, bytes: &[u8]) -> Result<String, Invalid> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| {
-        Invalid(format!("input `{name}`: element {at} is not UTF-8, which models' strings are"))
-    })
+pub(super) fn text_of(of: &str, at: usize, bytes: &[u8]) -> Result<String, Invalid> {
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| Invalid(format!("{of}: element {at} is not UTF-8, which models' strings are")))
 }
 
 pub(super) fn encode(data: &Data, out: &mut Vec<u8>) {

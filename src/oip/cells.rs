@@ -103,45 +103,42 @@ impl<'de> Visitor<'de> for Fill<'_> {
 }
 
 impl Cells {
-    /// As elements of `kind`, exactly `count` of them.
-    pub(super) fn typed(self, name: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
+    /// As elements of `kind`, exactly `count` of them; `of` is how an error calls the tensor.
+    pub(super) fn typed(self, of: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
         let data = match (kind, self) {
             (_, Self::None) => empty(kind),
             (DataType::Bool, Self::Bools(bools)) => Data::Bool(bools),
             (DataType::Bytes, Self::Texts(texts)) => Data::Bytes(texts),
             (DataType::Fp32, Self::Numbers(numbers)) => {
-                Data::Fp32(each(name, kind, &numbers, |number| {
+                Data::Fp32(each(of, kind, &numbers, |number| {
                     #[expect(clippy::cast_possible_truncation, reason = "FP32 was asked for")]
                     let value = number.as_f64()? as f32;
                     value.is_finite().then_some(value)
                 })?)
             }
             (DataType::Fp64, Self::Numbers(numbers)) => {
-                Data::Fp64(each(name, kind, &numbers, Number::as_f64)?)
+                Data::Fp64(each(of, kind, &numbers, Number::as_f64)?)
             }
-            (_, Self::Numbers(numbers)) => whole(name, kind, &numbers)?,
+            (_, Self::Numbers(numbers)) => whole(of, kind, &numbers)?,
             (_, other) => {
                 let what = match other {
                     Self::Bools(_) => "true and false",
                     _ => "text",
                 };
-                return Invalid::new(format!("input `{name}`: {what} cannot be {kind}"));
+                return Invalid::new(format!("{of}: {what} cannot be {kind}"));
             }
         };
         if data.len() == count {
             return Ok(data);
         }
-        Invalid::new(format!(
-            "input `{name}`: its shape has {count} elements, and `data` has {}",
-            data.len()
-        ))
+        Invalid::new(format!("{of}: its shape has {count} elements, and `data` has {}", data.len()))
     }
 }
 
-fn whole(name: &str, kind: DataType, numbers: &[Number]) -> Result<Data, Invalid> {
+fn whole(of: &str, kind: DataType, numbers: &[Number]) -> Result<Data, Invalid> {
     macro_rules! narrow {
         ($get:ident, $element:ty) => {
-            each(name, kind, numbers, |number| <$element>::try_from(number.$get()?).ok())?
+            each(of, kind, numbers, |number| <$element>::try_from(number.$get()?).ok())?
         };
     }
     Ok(match kind {
@@ -153,18 +150,18 @@ fn whole(name: &str, kind: DataType, numbers: &[Number]) -> Result<Data, Invalid
         DataType::Int16 => Data::Int16(narrow!(as_i64, i16)),
         DataType::Int32 => Data::Int32(narrow!(as_i64, i32)),
         DataType::Int64 => Data::Int64(narrow!(as_i64, i64)),
-        _ => return Invalid::new(format!("input `{name}`: numbers cannot be {kind}")),
+        _ => return Invalid::new(format!("{of}: numbers cannot be {kind}")),
     })
 }
 
 fn each<T>(
-    name: &str,
+    of: &str,
     kind: DataType,
     numbers: &[Number],
     read: impl Fn(&Number) -> Option<T>,
 ) -> Result<Vec<T>, Invalid> {
     let element = |number: &Number| {
-        read(number).ok_or_else(|| Invalid(format!("input `{name}`: {number} is no {kind}")))
+        read(number).ok_or_else(|| Invalid(format!("{of}: {number} is no {kind}")))
     };
     numbers.iter().map(element).collect()
 }

@@ -1,9 +1,12 @@
-//! The Open Inference Protocol's bodies, version 2 over HTTP: bytes to tensors and back.
+//! The Open Inference Protocol's bodies, version 2 over HTTP: bytes to tensors and back, as a
+//! server needs them, and as a client does (`ask`, `answer`).
 //!
 //! Pure: sizes are checked before anything is allocated for them, and whatever a client sends
 //! ends in an [`Invalid`] that says what and where. Metadata, requests and responses are told as
 //! `kserve/open-inference-protocol` and Triton's binary tensor extension have them.
 
+mod answer;
+mod ask;
 mod binary;
 mod cells;
 pub mod grpc;
@@ -15,6 +18,8 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use self::answer::{Answer, Described, Port, describe, extensions, read_answer, refusal};
+pub use self::ask::{Question, question};
 pub use self::request::{Request, Wanted, parse};
 pub use self::response::{Body, encode};
 pub use self::signature::{Signature, TensorSpec};

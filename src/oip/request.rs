@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::cells::Cells;
@@ -34,17 +34,17 @@ struct Raw {
     id: Option<String>,
     #[serde(default)]
     parameters: Map<String, Value>,
-    inputs: Vec<RawInput>,
+    inputs: Vec<RawTensor>,
     #[serde(default)]
     outputs: Vec<RawOutput>,
 }
 
 #[derive(Deserialize)]
-struct RawInput {
+pub(super) struct RawTensor {
     name: String,
     shape: Vec<i64>,
     datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent_or_null")]
     parameters: Map<String, Value>,
     data: Option<Cells>,
 }
@@ -54,6 +54,11 @@ struct RawOutput {
     name: String,
     #[serde(default)]
     parameters: Map<String, Value>,
+}
+
+/// Some servers write `null` for what they have not.
+fn absent_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Map<String, Value>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// Reads `body`; `header` is its JSON's length where binary tensors follow.
@@ -92,36 +97,41 @@ pub fn parse(body: &[u8], header: Option<usize>) -> Result<Request, Invalid> {
     Ok(Request { id: raw.id, inputs, outputs, binary_output, timeout })
 }
 
-impl RawInput {
-    /// Takes its bytes from the front of `binary`, if it has any there.
+impl RawTensor {
     fn read(self, binary: &mut &[u8]) -> Result<Tensor, Invalid> {
+        refuse(&self.parameters, &self.name, "shared_memory_region")?;
+        self.tensor("input", binary)
+    }
+
+    /// Takes its bytes from the front of `binary`, if it has any there. `role` is for the errors.
+    pub(super) fn tensor(self, role: &str, binary: &mut &[u8]) -> Result<Tensor, Invalid> {
         let Self { name, shape, datatype, parameters, data } = self;
-        refuse(&parameters, &name, "shared_memory_region")?;
-        let kind = DataType::parse(&datatype, &name)?;
-        let (dims, count) = dims(&name, &shape)?;
+        let of = format!("{role} `{name}`");
+        let kind = DataType::parse(&datatype, &of)?;
+        let (dims, count) = dims(&of, &shape)?;
         let size = parameters.get("binary_data_size");
         let data = match (data, size) {
             (Some(_), Some(_)) => {
                 return Invalid::new(format!(
-                    "input `{name}` has both `data` and `binary_data_size`; send one of them"
+                    "{of} has both `data` and `binary_data_size`; send one of them"
                 ));
             }
             (None, None) => {
-                return Invalid::new(format!("input `{name}` has no `data`"));
+                return Invalid::new(format!("{of} has no `data`"));
             }
-            (Some(cells), None) => cells.typed(&name, kind, count)?,
+            (Some(cells), None) => cells.typed(&of, kind, count)?,
             (None, Some(size)) => {
                 let taken = size
                     .as_u64()
                     .and_then(|size| binary.split_at_checked(usize::try_from(size).ok()?));
                 let Some((own, rest)) = taken else {
                     return Invalid::new(format!(
-                        "input `{name}`: binary_data_size is {size}, and {} bytes are left",
+                        "{of}: binary_data_size is {size}, and {} bytes are left",
                         binary.len()
                     ));
                 };
                 *binary = rest;
-                binary::decode(&name, kind, count, own)?
+                binary::decode(&of, kind, count, own)?
             }
         };
         Ok(Tensor { name, shape: dims, data })
@@ -129,8 +139,8 @@ impl RawInput {
 }
 
 /// The dimensions, and how many elements they make.
-pub(super) fn dims(name: &str, shape: &[i64]) -> Result<(Vec<usize>, usize), Invalid> {
-    let wrong = || Invalid(format!("input `{name}`: shape {shape:?} cannot be"));
+pub(super) fn dims(of: &str, shape: &[i64]) -> Result<(Vec<usize>, usize), Invalid> {
+    let wrong = || Invalid(format!("{of}: shape {shape:?} cannot be"));
     let dims = shape
         .iter()
         .map(|dim| usize::try_from(*dim).map_err(|_| wrong()))

@@ -69,11 +69,11 @@ impl Data {
 }
 
 impl DataType {
-    pub(super) fn parse(word: &str, tensor: &str) -> Result<Self, Invalid> {
+    pub(super) fn parse(word: &str, of: &str) -> Result<Self, Invalid> {
         Self::ALL.iter().copied().find(|kind| kind.word() == word).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|kind| kind.word()).collect();
             Invalid(format!(
-                "input `{tensor}`: datatype `{word}` is not served here; it may be one of {}",
+                "{of}: datatype `{word}` is not served here; it may be one of {}",
                 known.join(", ")
             ))
         })

@@ -11,7 +11,7 @@ use super::page::Page;
 use super::{Overview, UNPOISONED};
 use crate::drift::FeatureFigures;
 use crate::feedback::Confusion;
-use crate::health::Polling;
+use crate::health::{BreakerState, Polling, RemoteSnapshot};
 use crate::model::ModelSnapshot;
 
 impl Collector for Overview {
@@ -21,6 +21,7 @@ impl Collector for Overview {
         self.encode_work(&mut page)?;
         self.encode_sources(&mut page)?;
         self.encode_models(&mut page)?;
+        self.encode_remotes(&mut page)?;
         self.encode_drift(&mut page)?;
         self.encode_labels(&mut page)?;
         self.encode_shadows(&mut page)?;
@@ -207,6 +208,64 @@ impl Overview {
             "Frames that wait for the model",
             "model",
             each(|s| s.queued as u64),
+        )
+    }
+
+    /// Models that a server runs; no family where there is none.
+    fn encode_remotes(&self, page: &mut Page<'_>) -> fmt::Result {
+        let all = self.models.all();
+        let remotes: Vec<_> = all
+            .iter()
+            .filter_map(|stats| {
+                let (model, remote) = (&stats.identity, stats.remote.as_ref()?);
+                Some((format!("{}/{}", model.name, model.version), remote.snapshot()))
+            })
+            .collect();
+        if remotes.is_empty() {
+            return Ok(());
+        }
+        let each = |value: fn(&RemoteSnapshot) -> u64| {
+            remotes.iter().map(move |(name, remote)| (name.as_str(), value(remote)))
+        };
+        page.gauges(
+            "andon_remote_up",
+            "1 while the model server is asked, 0 while it is left alone or proves itself",
+            "model",
+            each(|remote| u64::from(remote.breaker == BreakerState::Closed)),
+        )?;
+        page.counts("andon_remote_requests", "To the model server", "model", each(|r| r.requests))?;
+        page.counts(
+            "andon_remote_retries",
+            "Requests that repeated a failed one",
+            "model",
+            each(|remote| remote.retries),
+        )?;
+        let failures = remotes.iter().flat_map(|(name, remote)| {
+            remote.failures.iter().map(|(kind, count)| ((name.as_str(), *kind), *count))
+        });
+        page.counted_pairs(
+            "andon_remote_failures",
+            "Requests without an answer that can be used",
+            ["model", "kind"],
+            failures,
+        )?;
+        page.counts(
+            "andon_remote_skipped",
+            "Batches the model server was not asked about: it was left alone",
+            "model",
+            each(|remote| remote.skipped),
+        )?;
+        page.counts(
+            "andon_remote_fallbacks",
+            "Frames that the local model answered in its place",
+            "model",
+            each(|remote| remote.fallbacks),
+        )?;
+        page.counts(
+            "andon_remote_breaker_opened",
+            "How often the model server was left alone",
+            "model",
+            each(|remote| remote.opened),
         )
     }
 

@@ -110,6 +110,22 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// Counters by two labels.
+    pub(super) fn counted_pairs<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        keys: [&'static str; 2],
+        values: impl Iterator<Item = ((&'v str, &'v str), u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for ((first, second), value) in values {
+            let labels = [(keys[0], first), (keys[1], second)];
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn expiries(&mut self, certificates: &[Certificate]) -> fmt::Result {
         if certificates.is_empty() {
             return Ok(());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use crate::alert::AlertCounts;
-use crate::health::SourceSnapshot;
+use crate::health::{RemoteSnapshot, SourceSnapshot};
 use crate::ledger::Totals;
 use crate::time::Timestamp;
 
@@ -78,8 +78,9 @@ pub struct ShareStatus {
 pub struct ModelStatus {
     pub name: String,
     pub version: String,
+    /// Of the `.onnx` file; of the card, where a server runs the model.
     pub sha256: String,
-    /// As read back from the runtime.
+    /// As read back from the runtime, or `remote` and the server's address.
     pub device: String,
     /// Frames answered.
     pub inferences: u64,
@@ -90,6 +91,9 @@ pub struct ModelStatus {
     pub unfit: u64,
     /// Why, the last time.
     pub last_unfit: Option<String>,
+    /// Of a model that a server runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<RemoteSnapshot>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]

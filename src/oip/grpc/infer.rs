@@ -172,16 +172,17 @@ impl InputTensor {
     fn read(self, raw: Option<bytes::Bytes>) -> Result<Tensor, Invalid> {
         let Self { name, datatype, shape, parameters, contents } = self;
         request::refuse(&values(parameters), &name, "shared_memory_region")?;
-        let kind = DataType::parse(&datatype, &name)?;
-        let (shape, count) = request::dims(&name, &shape)?;
+        let of = format!("input `{name}`");
+        let kind = DataType::parse(&datatype, &of)?;
+        let (shape, count) = request::dims(&of, &shape)?;
         let data = match (contents, raw) {
             (Some(contents), Some(raw)) if !raw.is_empty() || contents.len() > 0 => {
                 return Invalid::new(format!(
-                    "input `{name}` has both `contents` and `raw_input_contents`; send one of them"
+                    "{of} has both `contents` and `raw_input_contents`; send one of them"
                 ));
             }
-            (_, Some(raw)) => binary::decode(&name, kind, count, &raw)?,
-            (contents, None) => contents.unwrap_or_default().typed(&name, kind, count)?,
+            (_, Some(raw)) => binary::decode(&of, kind, count, &raw)?,
+            (contents, None) => contents.unwrap_or_default().typed(&of, kind, count)?,
         };
         Ok(Tensor { name, shape, data })
     }
@@ -193,22 +194,22 @@ impl Contents {
         numbers + self.bools.len() + self.fp32s.len() + self.fp64s.len() + self.texts.len()
     }
 
-    fn typed(self, name: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
+    fn typed(self, of: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
         let all = self.len();
         let data = match kind {
             DataType::Bool => Data::Bool(self.bools),
-            DataType::Uint8 => Data::Uint8(narrow(name, kind, &self.uints)?),
-            DataType::Uint16 => Data::Uint16(narrow(name, kind, &self.uints)?),
+            DataType::Uint8 => Data::Uint8(narrow(of, kind, &self.uints)?),
+            DataType::Uint16 => Data::Uint16(narrow(of, kind, &self.uints)?),
             DataType::Uint32 => Data::Uint32(self.uints),
             DataType::Uint64 => Data::Uint64(self.uint64s),
-            DataType::Int8 => Data::Int8(narrow(name, kind, &self.ints)?),
-            DataType::Int16 => Data::Int16(narrow(name, kind, &self.ints)?),
+            DataType::Int8 => Data::Int8(narrow(of, kind, &self.ints)?),
+            DataType::Int16 => Data::Int16(narrow(of, kind, &self.ints)?),
             DataType::Int32 => Data::Int32(self.ints),
             DataType::Int64 => Data::Int64(self.int64s),
             DataType::Fp32 => Data::Fp32(self.fp32s),
             DataType::Fp64 => Data::Fp64(self.fp64s),
             DataType::Bytes => {
-                let text = |(at, bytes): (usize, &bytes::Bytes)| binary::text_of(name, at, bytes);
+                let text = |(at, bytes): (usize, &bytes::Bytes)| binary::text_of(of, at, bytes);
                 Data::Bytes(self.texts.iter().enumerate().map(text).collect::<Result<_, _>>()?)
             }
         };
@@ -216,7 +217,7 @@ impl Contents {
             return Ok(data);
         }
         Invalid::new(format!(
-            "input `{name}`: its shape has {count} elements, `contents` has {} of {kind} and {} \
+            "{of}: its shape has {count} elements, `contents` has {} of {kind} and {} \
              others",
             data.len(),
             all - data.len()
@@ -225,13 +226,12 @@ impl Contents {
 }
 
 fn narrow<W: Copy + std::fmt::Display, N: TryFrom<W>>(
-    name: &str,
+    of: &str,
     kind: DataType,
     wide: &[W],
 ) -> Result<Vec<N>, Invalid> {
-    let element = |wide: &W| {
-        N::try_from(*wide).map_err(|_| Invalid(format!("input `{name}`: {wide} is no {kind}")))
-    };
+    let element =
+        |wide: &W| N::try_from(*wide).map_err(|_| Invalid(format!("{of}: {wide} is no {kind}")));
     wide.iter().map(element).collect()
 }
 
