@@ -188,6 +188,11 @@ impl Maker {
         self.making.is_none() && self.steps.is_empty() && !self.waiting.is_enough(self.pace)
     }
 
+    #[cfg(test)]
+    pub(in crate::store) fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     pub(in crate::store) fn stop(&mut self) {
         if let Some(task) = self.making.take() {
             task.abort();
