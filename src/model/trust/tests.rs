@@ -184,6 +184,6 @@ fn hostile_disk_that_changes_after_the_check_changes_nothing_of_the_model() {
     std::os::unix::fs::symlink(models.path().join("evil.json"), folder.join("golden.json"))
         .unwrap();
     let runtime = Runtime::load(None).unwrap();
-    let model = start(&runtime, &package, None);
+    let model = start(Some(&runtime), &package, None);
     assert!(model.is_ok_and(|model| model.identity.name == "root"));
 }
