@@ -1,7 +1,7 @@
 //! The sources that the configuration names: builds them, runs them, and changes only those
 //! that a new configuration changes.
 //!
-//! A source is one connection to a broker or one poller of a Modbus address. Subscriptions
+//! A source is one connection to a broker, one poller of a Modbus address or one folder. Subscriptions
 //! change on the living connection; any other difference ends the source in order and starts it
 //! anew, while the rest run on.
 
@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::folder::{Watcher, WatcherParts};
 use crate::health::{Roster, SourceHealth};
 use crate::ledger::Ledger;
 use crate::message::Quarantined;
 use crate::modbus::{self, Poller};
 use crate::mqtt::{Ingest, IngestParts};
 use crate::sample::Batch;
-use crate::settings::{Broker, ModbusDevice, Settings, Subscription};
+use crate::settings::{Broker, Folder, ModbusDevice, Settings, Subscription};
 use crate::tag::Registry;
 
 /// Configurations that wait for their turn.
@@ -60,6 +61,7 @@ pub struct Sources {
 enum Wanted {
     Mqtt { broker_name: String, broker: Box<Broker>, subscriptions: Vec<Subscription> },
     Modbus(Vec<ModbusDevice>),
+    Folder(Folder),
 }
 
 struct Runner {
@@ -82,6 +84,7 @@ struct Built {
 enum Source {
     Mqtt(Box<Ingest>),
     Modbus(Poller),
+    Folder(Watcher),
 }
 
 impl Sources {
@@ -210,6 +213,7 @@ impl Sources {
         let task = match source {
             Source::Mqtt(ingest) => self.tasks.spawn(ingest.run_on_thread(child)),
             Source::Modbus(poller) => self.tasks.spawn(poller.run(child)),
+            Source::Folder(watcher) => self.tasks.spawn(watcher.run(child)),
         };
         let task = task.id();
         self.running.insert(key, Runner { wanted, health, stop, subscriptions, task });
@@ -249,6 +253,18 @@ impl Sources {
                 };
                 (health, None, Source::Modbus(poller))
             }
+            Wanted::Folder(folder) => {
+                let health = self.health(key);
+                let watcher = Watcher::new(WatcherParts {
+                    folder: folder.clone(),
+                    store: settings.store.path.clone(),
+                    ledger: Arc::clone(&self.sinks.ledger),
+                    health: Arc::clone(&health),
+                    batches: self.sinks.batches.clone(),
+                    quarantine: self.sinks.quarantine.clone(),
+                });
+                (vec![health], None, Source::Folder(watcher))
+            }
         };
         Ok(Built { key: key.to_owned(), wanted: wanted.clone(), health, subscriptions, source })
     }
@@ -271,7 +287,7 @@ impl Wanted {
     }
 }
 
-/// One connection a broker that is subscribed to, one poller a Modbus address.
+/// One connection a broker that is subscribed to, one poller a Modbus address, one watcher a folder.
 fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
     let mut wanted = Vec::new();
     for (name, broker) in &settings.broker {
@@ -288,6 +304,10 @@ fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
         let way =
             way.parse::<modbus::Endpoint>().map_or_else(|_| way.to_owned(), |w| w.to_string());
         wanted.push((format!("modbus:{way}"), Wanted::Modbus(devices)));
+    }
+    for folder in &settings.folder {
+        let key = format!("folder:{}", folder.path.display());
+        wanted.push((key, Wanted::Folder(folder.clone())));
     }
     wanted
 }

@@ -74,7 +74,7 @@ impl Tuning {
         {
             publisher.redial(broker.clone());
         }
-        if touches(&["broker", "mqtt", "modbus"]) {
+        if touches(&["broker", "mqtt", "modbus", "folder"]) {
             let (done, answer) = oneshot::channel();
             let reorder = Reorder { settings: merged.clone(), done };
             self.sources.send(reorder).await.context("the sources have ended")?;
