@@ -40,6 +40,7 @@ pub mod tls;
 
 // Layer 2: adapters to the world outside. They never import one another.
 pub mod config;
+pub mod folder;
 pub mod http;
 pub mod modbus;
 pub mod model;

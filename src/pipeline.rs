@@ -3,8 +3,8 @@
 //! ```text
 //! mqtt::Ingest ──┐                       ┌─> store (writer) ──> outbox ──> deliver ──> mqtt::Publisher
 //!                ├─ batches ─> watch ────┤                                                 │
-//! modbus::Poller ┘               ▲  ▲    └─> model workers ── verdicts ─┐                  │
-//!                                │  └───────────────────────────────────┘                  │
+//! modbus::Poller ┤               ▲  ▲    └─> model workers ── verdicts ─┐                  │
+//! folder::Watcher┘               │  └───────────────────────────────────┘                  │
 //!                                ├──────────────────── commands ────────────────────────────┘
 //!                                └── orders ── api, board (they read Live, which watch writes)
 //! ```

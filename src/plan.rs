@@ -10,7 +10,7 @@ use crate::config::{self, Diagnostic, Diagnostics, Examined, Severity, Source};
 use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError, Loaded, LoadedPrediction};
-use crate::settings::{PayloadKind, Settings, Subscription, Tls};
+use crate::settings::{Folder, PayloadKind, Settings, Subscription, Tls};
 use crate::tls;
 
 /// A configuration that has been checked, with its models loaded.
@@ -137,11 +137,15 @@ fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagno
                     prediction.assets.iter().any(|pattern| pattern.matches(asset))
                 })
         };
-        if settings.mqtt.iter().any(feeds) {
+        let watched = |folder: &Folder| {
+            prediction.assets.iter().any(|pattern| pattern.matches(&folder.asset))
+        };
+        if settings.mqtt.iter().any(feeds) || settings.folder.iter().any(watched) {
             return None;
         }
         let message = "the model takes pictures, and no source brings any of its assets; write an \
-                       [[mqtt]] with topic = \"plant/{asset}/camera\" and payload = \"image\"";
+                       [[mqtt]] with topic = \"plant/{asset}/camera\" and payload = \"image\", or a \
+                       [[folder]] with `path` and `asset`";
         Some(source.error(&format!("prediction[{at}].model"), message.to_owned()))
     };
     loaded.predictions.iter().filter_map(unfed).collect()

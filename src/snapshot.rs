@@ -10,6 +10,9 @@ use bytes::Bytes;
 
 use crate::time::Timestamp;
 
+/// Pictures that wait, of all sources, encoded. What comes beyond that is given up, or waits where it is.
+pub const PICTURE_BYTES: usize = 64 << 20;
+
 /// What became of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -21,7 +24,7 @@ pub enum Fate {
     Replaced,
     /// Pictures that wait took all the memory that they may.
     Memory,
-    /// The broker had kept it from an unknown time.
+    /// The broker had kept it from an unknown time, or its file is older than it may be.
     Stale,
     /// No prediction asks for pictures of its asset.
     Unwanted,

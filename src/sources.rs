@@ -1,7 +1,7 @@
 //! The sources that the configuration names: builds them, runs them, and changes only those
 //! that a new configuration changes.
 //!
-//! A source is one connection to a broker or one poller of a Modbus address. Subscriptions
+//! A source is one connection to a broker, one poller of a Modbus address or one folder. Subscriptions
 //! change on the living connection; any other difference ends the source in order and starts it
 //! anew, while the rest run on.
 
@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::folder::{Watcher, WatcherParts};
 use crate::health::{Roster, SourceHealth};
 use crate::ledger::Ledger;
 use crate::message::Quarantined;
 use crate::modbus::{self, Poller};
 use crate::mqtt::{Ingest, IngestParts, Reading};
 use crate::sample::Batch;
-use crate::settings::{Broker, ModbusDevice, Settings, Subscription};
+use crate::settings::{Broker, Folder, ModbusDevice, Settings, Subscription};
 use crate::share::Shares;
 use crate::tag::Registry;
 
@@ -61,6 +62,7 @@ pub struct Sources {
 enum Wanted {
     Mqtt { broker_name: String, broker: Box<Broker>, reading: Reading },
     Modbus(Vec<ModbusDevice>),
+    Folder(Folder),
 }
 
 struct Runner {
@@ -83,6 +85,7 @@ struct Built {
 enum Source {
     Mqtt(Box<Ingest>),
     Modbus(Poller),
+    Folder(Watcher),
 }
 
 impl Sources {
@@ -211,6 +214,7 @@ impl Sources {
         let task = match source {
             Source::Mqtt(ingest) => self.tasks.spawn(ingest.run_on_thread(child)),
             Source::Modbus(poller) => self.tasks.spawn(poller.run(child)),
+            Source::Folder(watcher) => self.tasks.spawn(watcher.run(child)),
         };
         let task = task.id();
         self.running.insert(key, Runner { wanted, health, stop, retunes, task });
@@ -253,6 +257,18 @@ impl Sources {
                 };
                 (health, None, Source::Modbus(poller))
             }
+            Wanted::Folder(folder) => {
+                let health = self.health(key);
+                let watcher = Watcher::new(WatcherParts {
+                    folder: folder.clone(),
+                    store: settings.store.path.clone(),
+                    ledger: Arc::clone(&self.sinks.ledger),
+                    health: Arc::clone(&health),
+                    batches: self.sinks.batches.clone(),
+                    quarantine: self.sinks.quarantine.clone(),
+                });
+                (vec![health], None, Source::Folder(watcher))
+            }
         };
         Ok(Built { key: key.to_owned(), wanted: wanted.clone(), health, retunes, source })
     }
@@ -284,8 +300,8 @@ impl Wanted {
     }
 }
 
-/// One connection a broker that is subscribed to, one poller a Modbus address; of the assets of
-/// other boxes nothing is polled.
+/// One connection a broker that is subscribed to, one poller a Modbus address, one watcher a folder; of
+/// the assets of other boxes nothing is polled.
 fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
     let shares = Shares::new(settings.share.as_ref());
     let mut wanted = Vec::new();
@@ -307,6 +323,10 @@ fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
         let way =
             way.parse::<modbus::Endpoint>().map_or_else(|_| way.to_owned(), |w| w.to_string());
         wanted.push((format!("modbus:{way}"), Wanted::Modbus(devices)));
+    }
+    for folder in &settings.folder {
+        let key = format!("folder:{}", folder.path.display());
+        wanted.push((key, Wanted::Folder(folder.clone())));
     }
     wanted
 }

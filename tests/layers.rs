@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "feedback", "frame", "oip", "picture", "quality", "share", "window",
     ],
     &["audit", "carrier", "tls"],
-    &["config", "http", "modbus", "model", "mqtt", "store", "table"],
+    &["config", "folder", "http", "modbus", "model", "mqtt", "store", "table"],
     &[
         "api",
         "board",

@@ -11,10 +11,11 @@ pub(super) fn main(file: &Path) -> anyhow::Result<ExitCode> {
     };
     let settings = &plan.settings;
     println!(
-        "{}: good. {} MQTT subscriptions, {} Modbus devices, {} predictions, {} rules.",
+        "{}: good. {} MQTT subscriptions, {} Modbus devices, {} folders, {} predictions, {} rules.",
         file.display(),
         settings.mqtt.len(),
         settings.modbus.len(),
+        settings.folder.len(),
         settings.prediction.len(),
         settings.rule.len(),
     );

@@ -17,7 +17,7 @@ use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
 use crate::message::Quarantined;
 use crate::sample::{Batch, Receipt, Sample};
-use crate::snapshot::{Fate, Held, Snapshot};
+use crate::snapshot::{Fate, Held, PICTURE_BYTES, Snapshot};
 use crate::time::Timestamp;
 
 /// A batch is handed over at the latest when it holds so many samples…
@@ -26,8 +26,6 @@ const BATCH_SAMPLES: usize = 4096;
 const BATCH_MESSAGES: u32 = 4096;
 /// …or so many pictures.
 const BATCH_PICTURES: usize = 16;
-/// Pictures that wait, of all sources, encoded. What comes beyond that is given up.
-const PICTURE_BYTES: usize = 64 << 20;
 
 #[derive(Debug)]
 pub(super) struct Intake {

@@ -75,7 +75,7 @@ impl Tuning {
         {
             publisher.redial(broker);
         }
-        if touches(&["broker", "mqtt", "modbus", "share"]) {
+        if touches(&["broker", "mqtt", "modbus", "folder", "share"]) {
             let (done, answer) = oneshot::channel();
             let reorder = Reorder { settings: merged.clone(), done };
             self.sources.send(reorder).await.context("the sources have ended")?;

@@ -37,9 +37,10 @@ pub struct Change {
 }
 
 /// Lists whose entries have names of their own, and the settings that make the name.
-const LISTS: [(&str, &[&str]); 5] = [
+const LISTS: [(&str, &[&str]); 6] = [
     ("mqtt", &["broker", "topic"]),
     ("modbus", &["asset"]),
+    ("folder", &["path"]),
     ("tag", &["asset", "name"]),
     ("prediction", &["name"]),
     ("rule", &["name"]),
@@ -263,7 +264,7 @@ impl<'a> Bound<'a> {
             "publish" if step(1) == "verdicts" => Effect::Live,
             "share" if !self.renamed => Effect::Live,
             "broker" if !stays && self.broker == Some(step(1)) => Effect::Restart,
-            "broker" | "modbus" => Effect::Reconnect,
+            "broker" | "modbus" | "folder" => Effect::Reconnect,
             _ => Effect::Restart,
         }
     }
@@ -346,6 +347,8 @@ mod tests {
             "mqtt = [{ broker = 'a', topic = 't/{asset}', payload = 'json', qos = 0 }]",
             "modbus = [{ asset = 'p', address = 'tcp://h' }, { asset = 'p', address = 'tcp://i' }]",
             "modbus = [{ asset = 'p', address = 'tcp://h', unit = 3 }]",
+            "folder = [{ path = '/c', asset = 'p' }]",
+            "folder = [{ path = '/c', asset = 'p', after = 'delete' }]",
             "tag = [{ asset = '*', name = 't', range = [0.0, 1.0] }]",
             "prediction = [{ name = 'n', model = 'm', assets = ['*'] }]",
             "prediction = [{ name = 'n', model = 'm', assets = ['*'], alert = { raise = 1.0 } }]",

@@ -7,6 +7,7 @@ mod alert;
 pub mod change;
 mod drift;
 mod flood;
+mod folder;
 mod http;
 mod modbus;
 mod mqtt;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::alert::{AlertPolicy, ChartSettings, Direction, Rule, RuleKind};
 pub use self::drift::DriftSettings;
 pub use self::flood::FloodSettings;
+pub use self::folder::{AfterUse, Folder};
 pub use self::http::{HttpSettings, HttpTls, Listen};
 pub use self::modbus::{
     ModbusDevice, Numbering, Parity, RateUnit, Register, RegisterType, SerialLine, WordOrder,
@@ -51,6 +53,7 @@ pub struct Settings {
     pub publish: Option<Publish>,
     pub mqtt: Vec<Subscription>,
     pub modbus: Vec<ModbusDevice>,
+    pub folder: Vec<Folder>,
     pub tag: Vec<TagSettings>,
     pub prediction: Vec<Prediction>,
     pub rule: Vec<Rule>,

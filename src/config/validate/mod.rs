@@ -5,6 +5,7 @@ mod brokers;
 mod charts;
 mod drift;
 mod flood;
+mod folders;
 mod household;
 mod modbus;
 mod names;
@@ -32,6 +33,7 @@ pub(super) fn validate(
     brokers::check(&mut check, settings);
     subscriptions::check(&mut check, settings);
     modbus::check(&mut check, settings);
+    folders::check(&mut check, settings);
     sources::check(&mut check, settings);
     predictions::check(&mut check, settings);
     drift::check(&mut check, settings);

@@ -7,11 +7,12 @@ use crate::decode::topic::TopicPattern;
 use crate::settings::{PayloadKind, Settings, Subscription};
 
 pub(super) fn check(check: &mut Check<'_>, settings: &Settings) {
-    if settings.mqtt.is_empty() && settings.modbus.is_empty() {
-        let at = if check.source.has("modbus") { "modbus" } else { "mqtt" };
+    if settings.mqtt.is_empty() && settings.modbus.is_empty() && settings.folder.is_empty() {
+        let written = ["modbus", "folder"].into_iter().find(|name| check.source.has(name));
+        let at = written.unwrap_or("mqtt");
         check.error(
             at,
-            "nothing to listen to: there is no [[mqtt]] and no [[modbus]]",
+            "nothing to listen to: there is no [[mqtt]], no [[modbus]] and no [[folder]]",
             "add [[mqtt]] with `broker`, `topic` and `payload`, or [[modbus]] with `asset` and \
              `address`",
         );
@@ -69,7 +70,9 @@ fn offers(settings: &Settings) -> Vec<Offer<'_>> {
         asset: Some(&device.asset),
         tags: Some(device.register.iter().map(|register| register.tag.as_str()).collect()),
     });
-    settings.mqtt.iter().map(offer).chain(devices).collect()
+    let folders = settings.folder.iter();
+    let folders = folders.map(|f| Offer { asset: Some(&f.asset), tags: Some(Vec::new()) });
+    settings.mqtt.iter().map(offer).chain(devices).chain(folders).collect()
 }
 
 fn offer(subscription: &Subscription) -> Offer<'_> {
