@@ -324,7 +324,7 @@ fn wanted(settings: &Settings) -> Vec<(String, Wanted)> {
             way.parse::<modbus::Endpoint>().map_or_else(|_| way.to_owned(), |w| w.to_string());
         wanted.push((format!("modbus:{way}"), Wanted::Modbus(devices)));
     }
-    for folder in &settings.folder {
+    for folder in settings.folder.iter().filter(|folder| shares.owns(&folder.asset)) {
         let key = format!("folder:{}", folder.path.display());
         wanted.push((key, Wanted::Folder(folder.clone())));
     }

@@ -72,7 +72,7 @@ impl Hand {
                 match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Ok(Event::Ended { name, stamp, fate }) => {
                         let is_done = fate.is_some();
-                        self.ended(name, stamp, fate);
+                        self.ended(name, stamp, fate.as_ref());
                         // The next ones wait on the disk.
                         if is_done && self.under_way.is_empty() {
                             break;
@@ -94,7 +94,7 @@ impl Hand {
             && let Ok(event) = events.recv_timeout(until.saturating_duration_since(Instant::now()))
         {
             if let Event::Ended { name, stamp, fate } = event {
-                self.ended(name, stamp, fate);
+                self.ended(name, stamp, fate.as_ref());
             }
         }
         self.save();
@@ -125,7 +125,7 @@ impl Hand {
         // As the camera has written them.
         whole.sort_unstable();
         for (stamp, name, is_link) in whole {
-            if self.under_way.len() >= UNDER_WAY || !self.take(name, stamp, is_link, oldest, out) {
+            if self.under_way.len() >= UNDER_WAY || !self.take(&name, stamp, is_link, oldest, out) {
                 break;
             }
         }
@@ -134,7 +134,7 @@ impl Hand {
     /// False where no more fit in now.
     fn take(
         &mut self,
-        name: String,
+        name: &str,
         stamp: Stamp,
         is_link: bool,
         oldest: Timestamp,
@@ -156,10 +156,10 @@ impl Hand {
             None => {
                 let bytes = usize::try_from(stamp.size).unwrap_or(usize::MAX);
                 let Some(held) = self.pictures.hold(bytes, PICTURE_BYTES) else { return false };
-                match look::read(&self.folder.path, &name, stamp) {
+                match look::read(&self.folder.path, name, stamp) {
                     Ok(Some(bytes)) => Ok((bytes.into(), held)),
                     Ok(None) => {
-                        self.growing.forget(&name);
+                        self.growing.forget(name);
                         return true;
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
@@ -170,19 +170,19 @@ impl Hand {
                 }
             }
         };
-        if self.dropped.remove(&name) != Some(stamp) {
+        if self.dropped.remove(name) != Some(stamp) {
             self.pictures.receive();
         }
-        self.growing.forget(&name);
-        self.under_way.insert(name.clone());
-        let taken = out.blocking_send(Found { name: name.clone(), stamp, content }).is_ok();
+        self.growing.forget(name);
+        self.under_way.insert(name.to_owned());
+        let taken = out.blocking_send(Found { name: name.to_owned(), stamp, content }).is_ok();
         if !taken {
-            self.under_way.remove(&name);
+            self.under_way.remove(name);
         }
         taken
     }
 
-    fn ended(&mut self, name: String, stamp: Stamp, fate: Option<Fate>) {
+    fn ended(&mut self, name: String, stamp: Stamp, fate: Option<&Fate>) {
         self.under_way.remove(&name);
         match fate {
             None => {

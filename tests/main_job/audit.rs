@@ -257,17 +257,20 @@ async fn what_a_label_says_and_what_became_of_it_is_written() {
     assert!(line.starts_with(&refused), "{line}");
     // The asset is known from its first reading on; the verdict on that time never comes.
     plant.send("press-1", 1, &[("a", 4.0)]).await;
-    let body =
-        r#"{"asset":"press-1","prediction":"root","time":"2023-11-14T23:00:00Z","label":"bad"}"#;
-    let taken = async {
-        while !daemon.post(path, JSON, body).await.starts_with("HTTP/1.1 202") {
+    let known = async {
+        let tags = "GET /api/v1/tags HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        while !daemon.ask(tags.into()).await.contains("press-1") {
             plant.send("press-1", 1, &[("a", 4.0)]).await;
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, taken).await.expect("the label is taken");
+    tokio::time::timeout(PATIENCE, known).await.expect("the reading comes");
+    let body =
+        r#"{"asset":"press-1","prediction":"root","time":"2023-11-14T23:00:00Z","label":"bad"}"#;
+    let taken = daemon.post(path, JSON, body).await;
+    assert!(taken.starts_with("HTTP/1.1 202"), "{taken}");
     let done = format!("label | press-1/root |  | {here} | done | bad: waits for its verdict");
-    let written = (0..30).find(|_| told(daemon.audited()) == done);
-    assert!(written.is_some(), "{done}");
+    assert_eq!(told(daemon.audited()), done);
     plant.publish("site/press-1/label/root", b"gibberish").await;
     let from = "mqtt plant site/press-1/label/root";
     let line = told(daemon.audited());
