@@ -19,11 +19,11 @@ fn a_runtime_that_is_not_there_is_one_clear_error_and_cards_are_checked_all_the_
     settings.runtime.library = Some("no/such/libonnxruntime.so".into());
     let errors = load(&settings).err().unwrap();
     assert_eq!(
-        errors[1].to_string(),
+        errors[0].to_string(),
         "ONNX Runtime is not installed: looked at no/such/libonnxruntime.so; run `make runtime`, or \
          set [runtime] library or ORT_DYLIB_PATH to its libonnxruntime.so"
     );
-    assert!(errors[0].to_string().ends_with("window.length: must be above 0"), "{}", errors[0]);
+    assert!(errors[1].to_string().ends_with("window.length: must be above 0"), "{}", errors[1]);
     assert_eq!(errors.len(), 2);
 }
 

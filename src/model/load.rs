@@ -258,6 +258,10 @@ impl Loader<'_> {
 
     fn open(&mut self, folder: &Path, prediction: &Prediction) -> Result<Slot, Vec<LoadError>> {
         let package = Package::read(folder, &self.settings.runtime).map_err(|errors| {
+            if folder.join(repository::ONNX).exists() {
+                // It will be needed: that it is missing is told together with these errors.
+                let _told_by_the_loader = self.runtime();
+            }
             let named = |error| match error {
                 RepositoryError::Card(error) => LoadError::Card(error),
                 error => LoadError::Model { prediction: prediction.name.clone(), error },

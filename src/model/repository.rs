@@ -142,7 +142,7 @@ pub fn index(models: &Path) -> Vec<(String, String)> {
 }
 
 pub(super) const CARD: &str = "model.toml";
-const ONNX: &str = "model.onnx";
+pub(super) const ONNX: &str = "model.onnx";
 
 /// A card must stand in the folders that its name and version say.
 fn misplaced(folder: &Path, name: &str, version: &str) -> Vec<RepositoryError> {
