@@ -102,6 +102,35 @@ async fn a_bright_picture_raises_an_alert_and_a_dark_one_clears_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_that_a_camera_writes_into_a_folder_raises_an_alert_once_over_a_restart() {
+    let mut plant = plant().await;
+    let camera = plant.folder.path().join("camera");
+    std::fs::create_dir(&camera).expect("a folder");
+    plant.rewrite(|text| {
+        format!(
+            "{text}[[folder]]\npath = {camera:?}\nasset = \"press-2\"\ninterval = \"20ms\"\nsettle = \"50ms\"\n"
+        )
+    });
+    let daemon = Daemon::start(&plant).await;
+    std::fs::write(camera.join("1.jpg"), jpeg(250)).expect("written");
+    std::fs::write(camera.join("2.jpg"), b"cut off").expect("written");
+    let raised = plant.next_event("press-2", "bright").await;
+    assert_eq!(raised["type"], "io.andon.alert.raised.v1");
+    let counted =
+        ["shown", "refused"].map(|fate| format!("andon_pictures_total{{fate=\"{fate}\"}} 1"));
+    until_metrics(&daemon, &counted.each_ref().map(String::as_str)).await;
+    daemon.stop().await;
+
+    // The next life shows what is new, and nothing again.
+    let daemon = Daemon::start(&plant).await;
+    std::fs::write(camera.join("3.png"), png(0)).expect("written");
+    let cleared = plant.next_event("press-2", "bright").await;
+    assert_eq!(cleared["type"], "io.andon.alert.cleared.v1");
+    until_metrics(&daemon, &["andon_pictures_received_total 1"]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_pictures_are_counted_and_set_aside_and_the_next_good_one_is_looked_at() {
     let mut plant = plant().await;
     plant.rewrite(|text| {
