@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub const EARLIEST: Timestamp = Timestamp::from_secs(946_684_800);
 /// Time servers slew within this; more is a jump.
 const TOLERANCE: Duration = Duration::from_secs(60);
+/// A start so soon after a time in doubt goes on with that doubt, whatever the new time is near to.
+const RESTART: Duration = Duration::from_secs(600);
 
 /// The event times that are taken at `now`. While the clock is not set it can judge none.
 pub fn plausible(now: Timestamp, future: Duration) -> RangeInclusive<Timestamp> {
@@ -77,7 +79,7 @@ impl Steps {
 /// What one life leaves to the next about a clock that it did not believe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Doubt {
-    /// The last time that was believed; none if the clock never was.
+    /// What the clock should have said then, by the last time that was believed; none if none was.
     pub believed: Option<Timestamp>,
     /// What the clock said when this was noted, ...
     pub wall: Timestamp,
@@ -124,18 +126,27 @@ impl ClockTrust {
     /// How long the program was away cannot be known: after a start, any time within `patience`
     /// of the last one that was believed is taken to be right.
     pub fn begin(now: Reading, heritage: Heritage, patience: Duration) -> Self {
-        let (inherited, ran) = match heritage {
-            Heritage::Nothing => (None, None),
+        let mut trust =
+            Self { last: now, believed: None, inherited: None, doubted: None, patience };
+        let ran = match heritage {
+            Heritage::Nothing => None,
             Heritage::Believed(known) => {
+                trust.inherited = Some(known);
                 let off = now.wall.since(known) > patience || known.since(now.wall) > TOLERANCE;
-                (Some(known), off.then_some(Duration::ZERO))
+                off.then_some(Duration::ZERO)
             }
             Heritage::Doubted(Doubt { believed, wall, ran }) => {
-                let goes_on = wall <= now.wall && now.wall.since(wall) <= patience;
-                (believed, Some(if goes_on { ran } else { Duration::ZERO }))
+                let away = now.wall.since(wall);
+                if wall <= now.wall && away <= RESTART {
+                    let right = |believed: Timestamp| believed.saturating_add(away);
+                    trust.believed = believed.map(|b| Reading { wall: right(b), ..now });
+                } else {
+                    trust.inherited = believed;
+                }
+                let goes_on = wall <= now.wall && away <= patience;
+                Some(if goes_on { ran } else { Duration::ZERO })
             }
         };
-        let mut trust = Self { last: now, believed: None, inherited, doubted: None, patience };
         let unset = (now.wall < EARLIEST).then_some(Duration::ZERO);
         trust.doubted = unset.or(ran).map(|before| Doubted { since: now.steady, before });
         if trust.doubted.is_none() || trust.is_back(now) {
@@ -161,7 +172,10 @@ impl ClockTrust {
     /// What the next life must know if this one ended now; nothing while the clock is believed.
     pub fn doubt(&self) -> Option<Doubt> {
         let doubted = self.doubted?;
-        let believed = self.believed.map(|reading| reading.wall).or(self.inherited);
+        let right = |known: Reading| {
+            known.wall.saturating_add(self.last.steady.saturating_sub(known.steady))
+        };
+        let believed = self.believed.map(right).or(self.inherited);
         Some(Doubt { believed, wall: self.last.wall, ran: doubted.ran(self.last) })
     }
 
@@ -275,11 +289,22 @@ mod tests {
         assert!(!trust.observe(reading(START + 10 + YEAR, 10)));
         let mut next = next_life(&trust, START + 30 + YEAR);
         assert!(!next.observe(reading(START + 31 + YEAR, 1)));
-        assert_eq!(next.doubt().unwrap().believed, Some(Timestamp::from_secs(START)));
+        assert_eq!(next.doubt().unwrap().believed, Some(Timestamp::from_secs(START + 31)));
         // The right time, a while after it was last believed.
         let mut right = next_life(&next, START + 500);
         assert!(right.observe(reading(START + 501, 1)));
         assert_eq!(right.doubt(), None);
+    }
+
+    #[test]
+    fn fault_14_a_small_jump_is_doubted_by_a_restart_that_follows_soon() {
+        let mut trust = trust(START, None);
+        assert!(!trust.observe(reading(START + 200, 10)));
+        let mut soon = next_life(&trust, START + 230);
+        assert!(!soon.observe(reading(START + 231, 1)));
+        assert!(soon.observe(reading(START + 42, 2)), "the right time");
+        // Later it cannot be told from a box that was off for a while.
+        assert!(next_life(&trust, START + 900).observe(reading(START + 901, 1)));
     }
 
     #[test]

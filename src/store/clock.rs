@@ -71,7 +71,7 @@ impl StoredClock {
             (None, None) => None,
             (None, Some(_)) => Some(Note::Believed),
             (Some(doubt), Some(noted))
-                if doubt.believed == noted.believed
+                if doubt.believed.is_some() == noted.believed.is_some()
                     && doubt.ran >= noted.ran
                     && doubt.ran - noted.ran < NOTE_INTERVAL =>
             {

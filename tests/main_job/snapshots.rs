@@ -108,7 +108,7 @@ async fn a_picture_that_a_camera_writes_into_a_folder_raises_an_alert_once_over_
     std::fs::create_dir(&camera).expect("a folder");
     plant.rewrite(|text| {
         format!(
-            "{text}[[folder]]\npath = {camera:?}\nasset = \"press-2\"\ninterval = \"20ms\"\nsettle = \"50ms\"\n"
+            "{text}[[folder]]\npath = {camera:?}\nasset = \"press-2\"\ninterval = \"50ms\"\nsettle = \"100ms\"\n"
         )
     });
     let daemon = Daemon::start(&plant).await;
