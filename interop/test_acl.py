@@ -150,14 +150,17 @@ def test_the_box_may_publish_nowhere_else(plant):
 
 def told_within(plant, machine):
     """Seconds from a reading over the limit to its alert, on a machine that was well."""
-    broker, _andon, subscriber = plant
+    broker, *_ = plant
     machines = broker.as_user("machines-line1").client()
+    alert = rig.Subscriber(broker.as_user("screen"), f"{PREFIX}/{machine}/alert/hot/event")
     begun = time.monotonic()
     publish(machines, f"plant/line1/{machine}/heat", "99")
-    rig.wait_for("its alert", lambda: subscriber.bodies(f"{PREFIX}/{machine}/alert/hot/event"))
+    rig.wait_for("its alert", lambda: alert.seen)
+    took = time.monotonic() - begun
+    alert.close()
     machines.disconnect()
     machines.loop_stop()
-    return time.monotonic() - begun
+    return took
 
 
 def test_hostile_storm_of_a_client_without_the_right_does_not_reach_the_box(plant):
@@ -181,13 +184,16 @@ def test_hostile_storm_of_a_client_without_the_right_does_not_reach_the_box(plan
 
 
 def test_hostile_storm_of_commands_by_one_who_has_the_right_is_bounded_and_holds_up_no_alert(plant, start):
-    broker, andon, _subscriber = plant
+    broker, andon, everything = plant
+    # It would hear the storm too, and be slower at that than the box.
+    everything.close()
     usual = andon.memory()
     storm = start(Flood(broker, "desk"))
-    body = b'{"action":"acknowledge","by":"' + b"x" * 500 + b'","alert_id":"no such alert"}'
+    body = b'{"action":"acknowledge","by":"the desk","comment":"' + b"x" * 500 + b'","alert_id":"no such alert"}'
     storm.publish(COMMAND.encode(), [body] * 20_000)
     assert told_within(plant, "press-2") < 5
     assert alerts(andon).count("active") == 2, "none of them named a standing alert"
+    assert "the command is for alert no such alert" in andon.log.read_text()
     now = andon.memory()
     print(f"\nA storm of 20,000 commands: memory {usual:.0f} to {now:.0f} MiB")
     assert now < usual + 30
