@@ -130,11 +130,17 @@ impl StoreWriter {
             };
             if due == Due::Now {
                 self.commit().await?;
-                continue;
+                // Where the next one is always due, nothing else would keep the WAL down.
+                if self.location.sizes().1 <= self.checkpointer.truncate_above() {
+                    continue;
+                }
             }
             self.checkpointer.poll().await;
             if self.upkeep_at <= now && self.retry_at.is_none() {
                 self.upkeep().await?;
+                continue;
+            }
+            if due == Due::Now {
                 continue;
             }
             if self.retry_at.is_none() && self.make_series().await? {
