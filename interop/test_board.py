@@ -2,14 +2,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 
 import pytest
 import rig
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 CONFIG = """
@@ -41,25 +38,6 @@ path = "{db}"
 [http]
 listen = "{http}"
 """
-
-
-@pytest.fixture
-def browser(tmp_path):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("chromium is missing; install it: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run",
-                     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                     f"--user-data-dir={tmp_path / 'browser'}", "--lang=en"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    complaints = [line["message"] for line in browser.get_log("browser")]
-    browser.quit()
-    assert not complaints, complaints
 
 
 @pytest.fixture
