@@ -4,20 +4,25 @@
 #
 #   packaging/test-install.sh PACKAGE      SUITE=bullseye for another Debian than bookworm
 #
+# A package for another architecture is tried in emulation, slowly: Debian's qemu-user-static with binfmt_misc.
 # Needs root, debootstrap and Debian's mirror. The clean tree is kept beside the package; all
 # else happens in a copy of it, in a network and process tree of its own that end with the test.
 set -euo pipefail
 
 package=$(realpath "${1:?which package?}")
 suite=${SUITE:-bookworm}
-clean=$(dirname "$package")/clean-$suite.tar
+arch=$(dpkg-deb --field "$package" Architecture)
+clean=$(dirname "$package")/clean-$suite-$arch.tar
+# Seconds that anything may take.
+patience=30
+[ "$arch" = "$(dpkg --print-architecture)" ] || patience=300
 step() { echo "deb-test: $*"; }
 
 if [ "${2:-}" != inside ]; then
     [ "$(id -u)" = 0 ] || { echo "deb-test: needs root, for chroot and debootstrap" >&2; exit 1; }
     if [ ! -f "$clean" ]; then
-        step "making a clean $suite, once"
-        debootstrap --variant=minbase --include=mosquitto,mosquitto-clients \
+        step "making a clean $suite ($arch), once"
+        debootstrap --arch="$arch" --variant=minbase --include=mosquitto,mosquitto-clients \
             "$suite" "$clean.tree" >"$clean.log" 2>&1 || { tail "$clean.log" >&2; exit 1; }
         tar -C "$clean.tree" -cf "$clean.part" .
         rm -rf "$clean.tree"
@@ -56,9 +61,9 @@ fail() {
 }
 as_andon() { chroot --userspec=andon:andon "$root" /bin/sh -c 'cd /var/lib/andon && exec "$@"' sh "$@"; }
 
-# Waits for a condition, 30 s at most.
+# Waits for a condition.
 await() {
-    local what=$1 tries=150
+    local what=$1 tries=$((patience * 5))
     shift
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))
@@ -104,7 +109,7 @@ await "the broker" publish 1
 start
 publish_until_seen() { publish 1.5 && seen spindle-1; }
 await "the first reading" publish_until_seen
-says '"online"' in_root mosquitto_sub -h 127.0.0.1 -C 1 -W 20 -t plant/andon/status || fail "no status message"
+says '"online"' in_root mosquitto_sub -h 127.0.0.1 -C 1 -W "$patience" -t plant/andon/status || fail "no status message"
 stop
 
 step "a rule and a model of the box owner's own"
@@ -127,7 +132,7 @@ TOML
 cp "$root/etc/andon/andon.toml" "$root/packages/edited.toml"
 as_andon /usr/bin/andon check || fail "the edited configuration is not good"
 start
-in_root mosquitto_sub -h 127.0.0.1 -C 1 -W 30 -t 'plant/andon/spindle-1/alert/vibration-high' >"$root/packages/alert.json" &
+in_root mosquitto_sub -h 127.0.0.1 -C 1 -W "$patience" -t 'plant/andon/spindle-1/alert/vibration-high' >"$root/packages/alert.json" &
 alert=$!
 published() { publish 9.5 && [ -s "$root/packages/alert.json" ]; }
 await "the alert" published
@@ -167,4 +172,4 @@ in_root apt-get purge -y -qq andon >>"$root/packages/apt.log" 2>&1 || fail "purg
 for path in /etc/andon /var/lib/andon /usr/share/andon /usr/share/doc/andon /usr/lib/systemd/system/andon.service; do
     [ ! -e "$root$path" ] || fail "purge left $path"
 done
-step "passed ($suite)"
+step "passed ($suite, $arch)"

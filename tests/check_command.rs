@@ -126,3 +126,19 @@ fn answers_that_nobody_reads_to_the_end_are_no_failure() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
 }
+
+#[test]
+fn a_watched_folder_that_is_not_there_is_a_warning() {
+    let there = tempfile::tempdir().expect("a folder");
+    let folder = |path: &Path| {
+        format!(
+            "[[folder]]\nasset = \"press-1\"\npath = \"{}\"\nafter = \"keep\"\n",
+            path.display()
+        )
+    };
+    let (text, good) = check(&folder(&there.path().join("camera")));
+    assert!(good, "{text}");
+    assert!(text.contains("camera is no folder that this user can look into"), "{text}");
+    let (text, _) = check(&folder(there.path()));
+    assert!(!text.contains("is no folder"), "{text}");
+}
