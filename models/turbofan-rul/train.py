@@ -39,7 +39,8 @@ NAMES = ["t24", "t30", "t50", "p30", "nf", "nc", "ps30", "phi", "nrf", "nrc", "b
 UNITS = ["degR", "degR", "degR", "psia", "rpm", "rpm", "psia", "", "rpm", "rpm", "", "", "lbm/s", "lbm/s"]
 TAGS = ["op1", "op2", "op3", *NAMES, "cycle"]
 ROWS = 384
-# No engine of the data strays so far from its condition's mean; a broken sensor does.
+# No engine of the data strays so far from its condition's mean (8.4 spreads at most): a cell beyond is as good as missing.
+# So is a background's cell in a row of another condition, which keeps an alert's reasons sensible.
 FARTHEST_Z = 10
 OP_SCALE = np.array([10.0, 0.3, 10.0])
 # Of op1 / 10 over the past: about 2.7 under six conditions, 0 under one.
@@ -145,7 +146,8 @@ class Normaliser:
         """Of the normalised sensors, [rows, sensors, weights]."""
         c = self.condition(engines.raw)
         z = (engines.raw[:, 3:-1] - self.mean[c]) / self.std[c]
-        return past(np.clip(z, -FARTHEST_Z, FARTHEST_Z), engines.spans)
+        assert np.abs(z).max() < FARTHEST_Z
+        return past(z, engines.spans)
 
 
 def several(engines):
@@ -282,7 +284,7 @@ def export(model, fill, path):
         "op_scale": (1 / OP_SCALE).astype(np.float32), "centres": (2 * norm.centres.T).astype(np.float32),
         "centres_squared": (norm.centres**2).sum(1).astype(np.float32),
         "means": norm.mean.astype(np.float32), "scales": (1 / norm.std).astype(np.float32),
-        "low": np.array(-FARTHEST_Z, np.float32), "high": np.array(FARTHEST_Z, np.float32),
+        "farthest": np.array([FARTHEST_Z], np.float32),
         "index": model.index.T.astype(np.float32), "weights": WEIGHTS[::-1].astype(np.float32),
         "shown": SHOWN.astype(np.float32), "several_from": np.array([SEVERAL_FROM], np.float32),
         "small": np.array([1e-3], np.float32), "none": np.array([0], np.float32),
@@ -298,14 +300,14 @@ def export(model, fill, path):
         node("Split", ["input", "sizes"], ["ops", "sensors", "cycle"], axis=2),
         node("Split", ["there", "sizes"], ["ops_there", "sensors_there", "cycle_there"], axis=2),
         node("ReduceMin", ["ops_there"], ["setting_there"], axes=[2]), node("Mul", ["setting_there", "cycle_there"], ["mask"]),
-        node("Mul", ["sensors_there", "mask"], ["cells"]),
         # The nearest centre.
         node("Mul", ["ops", "op_scale"], ["place"]), node("MatMul", ["place", "centres"], ["product"]),
         node("Sub", ["centres_squared", "product"], ["distances"]),
         node("ArgMin", ["distances"], ["condition"], axis=2, keepdims=0),
         node("Gather", ["means", "condition"], ["mean"]), node("Gather", ["scales", "condition"], ["scale"]),
-        node("Sub", ["sensors", "mean"], ["centred"]), node("Mul", ["centred", "scale"], ["z_free"]),
-        node("Clip", ["z_free", "low", "high"], ["z"]),
+        node("Sub", ["sensors", "mean"], ["centred"]), node("Mul", ["centred", "scale"], ["z"]),
+        node("Abs", ["z"], ["astray"]), node("Less", ["astray", "farthest"], ["is_near"]), node("Cast", ["is_near"], ["near"], to=1),
+        node("Mul", ["sensors_there", "near"], ["cells_near"]), node("Mul", ["cells_near", "mask"], ["cells"]),
         # One condition or several: the variance of the first setting over the rows that are there.
         node("ReduceSum", ["mask", "axis1"], ["rows"], keepdims=0), node("Max", ["rows", "small"], ["rows_held"]),
         node("Slice", ["place", "first", "second", "axis2"], ["setting"]), node("Mul", ["setting", "mask"], ["setting_held"]),
@@ -358,13 +360,16 @@ def frames(engines, rows, fill):
     return result
 
 
-def made_up(engines, fill, ages):
-    """The mean engine of FD001 at these ages: no engine of the data, and an ordinary one."""
+def made_up(engines, fill, ages, before=False):
+    """The mean engine of FD001 at these ages: no engine of the data, and an ordinary one. `before`: as new in the rows before
+    its first, all but `cycle`, so that in an explanation an older engine's rows stay there without one of their tags."""
     first = [s for n, s in zip(engines.names, engines.spans) if n.startswith("FD001")]
     result = np.tile(fill, (len(ages), ROWS, 1))
     for k, age in enumerate(ages):
         mean = np.mean([engines.raw[s[:age]] for s in first if len(s) >= age], 0).round(3)
         result[k, ROWS - age:] = mean
+        if before:
+            result[k, :ROWS - age, :-1] = mean[:20, :-1].mean(0).round(3)
     return result.astype(np.float32)
 
 
@@ -395,7 +400,7 @@ def main(folder, csv_folder=None):
     run = lambda x: np.concatenate([session.run(["rul"], {"input": x[i:i + 32]})[0] for i in range(0, len(x), 32)])
     golden = np.concatenate([made_up(engines, fill, [25, 180]), six_conditions(model.normaliser, fill, 120)])
     modelkit.write_golden(OUT / "golden.json", golden, run(golden))
-    modelkit.write_background(OUT / "background.json", made_up(engines, fill, [40, 70, 100]))
+    modelkit.write_background(OUT / "background.json", made_up(engines, fill, [40, 70, 100], before=True))
 
     test = Engines(folder, "test")
     answer = run(frames(test, test.last, fill))[:, 0].astype(np.float64)
