@@ -73,14 +73,15 @@ class MLServer:
                             "--disable-pip-version-check", "-r", str(REQUIREMENTS)], check=True)
             (VENV / "installed.txt").write_text(REQUIREMENTS.read_text())
         folder.mkdir()
-        self.port = rig.free_port()
+        self.port, self.grpc_port = rig.free_port(), rig.free_port()
         (folder / "root.py").write_text(RUNTIME)
         (folder / "model-settings.json").write_text(json.dumps({"name": "root", "implementation": "root.Root"}))
         (folder / "settings.json").write_text(json.dumps({
-            "host": "127.0.0.1", "http_port": self.port, "grpc_port": rig.free_port(),
+            "host": "127.0.0.1", "http_port": self.port, "grpc_port": self.grpc_port,
             "metrics_port": rig.free_port(), "parallel_workers": 0}))
         self.folder = folder
         self.url = f"http://127.0.0.1:{self.port}/v2/models/root"
+        self.urls = {"http": self.url, "grpc": f"grpc://127.0.0.1:{self.grpc_port}/v2/models/root"}
         self.process = None
 
     def start(self):
@@ -134,9 +135,10 @@ def ask(plant, second, value):
     plant.flush()
 
 
-def test_mlserver_answers_goes_and_comes_back(start, broker, plant, tmp_path):
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_mlserver_answers_goes_and_comes_back(start, broker, plant, tmp_path, way):
     server = start(MLServer(tmp_path / "mlserver")).start()
-    models = repository(tmp_path / "models", server.url, fallback=True)
+    models = repository(tmp_path / "models", server.urls[way], fallback=True)
     seen = start(rig.Subscriber(broker, "site/#"))
     config = CONFIG.format(site="near", port=broker.port, models=models, folder=tmp_path)
     andon = start(rig.Andon(tmp_path, config)).start()
@@ -150,7 +152,7 @@ def test_mlserver_answers_goes_and_comes_back(start, broker, plant, tmp_path):
         return bodies[0]["data"]["score"], bodies[0]["data"]["model"]["device"]
 
     now = 1_700_000_000
-    assert verdict(now, 16.0) == (4.0, f"remote {server.url}")
+    assert verdict(now, 16.0) == (4.0, f"remote {server.urls[way]}")
     server.close()
     assert verdict(now + 1, 25.0) == (5.0, "cpu")
     assert remote(andon)["fallbacks"] == 1
@@ -165,12 +167,14 @@ def test_mlserver_answers_goes_and_comes_back(start, broker, plant, tmp_path):
     rig.wait_for("MLServer answers again", back, 60)
 
 
-def test_a_second_andon_is_a_model_server(start, broker, plant, tmp_path):
+@pytest.mark.parametrize("way", ["http", "grpc"])
+def test_a_second_andon_is_a_model_server(start, broker, plant, tmp_path, way):
     far, near = tmp_path / "far", tmp_path / "near"
     far.mkdir(), near.mkdir()
     shutil.copytree(rig.ROOT / "tests/data/models/root", far / "models/root")
     first = start(rig.Andon(far, CONFIG.format(site="far", port=broker.port, models=far / "models", folder=far))).start()
-    models = repository(near / "models", f"http://{first.http}/v2/models/root", fallback=False)
+    url = f"{way}://{first.http}/v2/models/root"
+    models = repository(near / "models", url, fallback=False)
     second = start(rig.Andon(near, CONFIG.format(site="near", port=broker.port, models=models, folder=near))).start()
     assert remote(second)["breaker"] == "closed"
     seen = start(rig.Subscriber(broker, "site/press-1/verdict/root"))
@@ -182,4 +186,4 @@ def test_a_second_andon_is_a_model_server(start, broker, plant, tmp_path):
 
     answers = rig.wait_for("both answer", lambda: len(both()) == 2 and both())
     assert set(answers.values()) == {7.0}
-    assert f"remote http://{first.http}/v2/models/root" in answers
+    assert f"remote {url}" in answers

@@ -14,7 +14,7 @@ pub const TARGET: &str = "audit";
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is written before it is known how it ended"]
 pub struct Entry<'a> {
-    /// `acknowledge`, `shelve`, `unshelve`, `label`, `activate`, `rollback`, `add`, `remove`, `reload`,
+    /// `acknowledge`, `shelve`, `unshelve`, `label`, `activate`, `rollback`, `check`, `add`, `remove`, `reload`,
     /// `load`, `unload`; a request that was turned away before it was read is `request`, a command likewise `command`.
     pub action: &'a str,
     /// What it is about: `press-3/wear`, `spindle-anomaly/1.1.0`, a file.

@@ -221,17 +221,19 @@ impl Replay {
         let asset = self.assets.get(&verdict.asset).expect("only known assets have verdicts");
         let now = self.clock.unwrap_or_default();
         let Some(transition) = self.book.apply(verdict, asset, now) else { return };
-        let inquiry = verdict.subject.as_ref().map(|subject| {
-            let bound = &self.predictions[usize::from(verdict.prediction.0)];
-            let inquiry = Inquiry {
-                prediction: verdict.prediction,
-                asset: verdict.asset,
-                alert_id: transition.record.alert_id.clone(),
-                subject: Arc::clone(subject),
-                spec: Arc::clone(&bound.spec),
-            };
-            (bound.worker, inquiry)
-        });
+        let inquiry =
+            verdict.subject.as_ref().zip(verdict.model.as_ref()).map(|(subject, model)| {
+                let bound = &self.predictions[usize::from(verdict.prediction.0)];
+                let inquiry = Inquiry {
+                    prediction: verdict.prediction,
+                    asset: verdict.asset,
+                    alert_id: transition.record.alert_id.clone(),
+                    subject: Arc::clone(subject),
+                    spec: Arc::clone(&bound.spec),
+                    model: Arc::clone(model),
+                };
+                (bound.worker, inquiry)
+            });
         let is_pending = transition.record.explanation == Explanation::Pending;
         out.push(transition);
         if let Some((worker, inquiry)) = inquiry.filter(|_| is_pending) {

@@ -48,6 +48,7 @@ fn explained(case: &Case) -> Explained {
         alert_id: "an alert".into(),
         subject: Arc::new(Subject { values: case.item.clone(), latest }),
         spec: Arc::clone(&loaded.predictions[0].spec),
+        model: Arc::clone(&loaded.predictions[0].model),
     };
     loaded.models.remove(0).engine().explain(inquiry)
 }

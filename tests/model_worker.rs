@@ -172,6 +172,7 @@ fn explained(prediction: &str, frames: &[Vec<Vec<f64>>]) -> (Vec<Verdict>, Vec<E
             alert_id: format!("alert-{}", verdict.asset.0),
             subject: Arc::clone(subject),
             spec: Arc::clone(&spec),
+            model: Arc::clone(verdict.model.as_ref().unwrap()),
         };
         assert!(handle.explain(inquiry).is_ok());
     }
@@ -216,6 +217,7 @@ fn frames_do_not_wait_for_an_explanation() {
         alert_id: format!("alert-{id}"),
         subject: Arc::clone(first.subject.as_ref().unwrap()),
         spec: Arc::clone(&spec),
+        model: Arc::clone(first.model.as_ref().unwrap()),
     };
     (0..64).for_each(|id| assert!(handle.explain(inquiry(id)).is_ok()));
     ask(1);

@@ -78,6 +78,47 @@ async fn requests_wait_behind_frames_within_their_bound_and_deadline() {
 }
 
 #[tokio::test]
+async fn requests_that_wait_together_run_as_one_batch_and_each_gets_its_own_rows() {
+    let (worker, mut verdicts, values) = start(1);
+    let service = worker.handle().service().clone();
+    let asked = |factor: f32, rows: usize| {
+        let values: Vec<f32> = values.iter().map(|value| value * factor).collect();
+        Call { most_waiting: 64, ..call(values.repeat(rows)) }
+    };
+    // Alone, for comparison.
+    let alone = async |factor| {
+        let answer = service.call(asked(factor, 1)).await.unwrap();
+        let Data::Fp32(numbers) = &answer[0].data else { panic!("{answer:?}") };
+        numbers[0]
+    };
+    let waiting: Vec<_> = [(1.0, 1), (0.5, 2), (-1.0, 3), (0.1, 62)]
+        .into_iter()
+        .map(|(factor, rows)| {
+            let (service, call) = (service.clone(), asked(factor, rows));
+            (factor, rows, tokio::spawn(async move { service.call(call).await }))
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    assert_eq!(service.stats.ran.count(), 0, "the thread stands still with its frames");
+    for _ in 0..3 {
+        verdicts.recv().await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for (factor, rows, answer) in waiting {
+        answers.push((factor, rows, answer.await.unwrap().unwrap()));
+    }
+    assert_eq!(service.stats.ran.count(), 2, "62 rows more would be over the card's 64");
+    assert_eq!(service.stats.items.load(std::sync::atomic::Ordering::Relaxed), 68);
+    assert_eq!(service.stats.queued.count(), 4);
+    for (factor, rows, answer) in answers {
+        assert_eq!(answer[0].shape, [rows, 1]);
+        let Data::Fp32(numbers) = &answer[0].data else { panic!("{answer:?}") };
+        let expected = alone(factor).await;
+        assert!(numbers.iter().all(|number| (number - expected).abs() < 1e-6), "{factor}");
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_a_model_gives_requests_up_and_answers_its_frames() {
     let (worker, mut verdicts, values) = start(1);
     let service = worker.handle().service().clone();

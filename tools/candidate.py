@@ -1,7 +1,11 @@
-"""From a table of a plant's own rows to a package with a scikit-learn model in it: a candidate for a shadow.
+"""From a table of a plant's own rows to a package with a model in it, trees of scikit-learn or a small network of
+PyTorch: a candidate for a shadow.
 
     python3 -m venv .venv && .venv/bin/pip install scikit-learn skl2onnx onnxruntime
     .venv/bin/python tools/candidate.py rows.csv models/machine-failure/1.0.0 incoming/machine-failure/1.1.0
+
+    .venv/bin/pip install scikit-learn onnxruntime torch onnx onnxscript
+    .venv/bin/python tools/candidate.py --pytorch rows.csv models/machine-failure/1.0.0 incoming/machine-failure/1.2.0
 
 `rows.csv` has a column for each tag of the card, by its name, and `label`: 1 for bad, 0 for good. Tags, units, layout, window
 and severity are those of the version that predicts, so the candidate sees the same frames. The card must have layout `latest`
@@ -17,8 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from skl2onnx import to_onnx
-from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 
@@ -31,6 +33,57 @@ def read(path, tags):
     # float32, as the daemon hands them to the model.
     x = np.array([[float(row[tag]) for tag in tags] for row in rows], np.float32)
     return x, np.array([int(row["label"]) for row in rows])
+
+
+def trees(x, y):
+    """What it is, its graph from `X` to `probabilities`, and what it says itself."""
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    model = GradientBoostingClassifier(n_estimators=200, learning_rate=0.05, random_state=1).fit(x, y)
+    onnx = to_onnx(model, x[:1], options={"zipmap": False}, target_opset=17).SerializeToString()
+    return "GradientBoostingClassifier", onnx, model.predict_proba
+
+
+def network(x, y):
+    """The same of a network of two layers; raw units go in, so their normalisation is part of the graph."""
+    import torch
+
+    torch.manual_seed(1)
+    torch.set_num_threads(1)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.from_numpy(x.mean(0)))
+            self.register_buffer("std", torch.from_numpy(x.std(0)) + 1e-6)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(x.shape[1], 32), torch.nn.ReLU(), torch.nn.Linear(32, 32), torch.nn.ReLU(),
+                torch.nn.Linear(32, 2))
+
+        def logits(self, rows):
+            return self.layers((rows - self.mean) / self.std)
+
+        def forward(self, rows):
+            return torch.softmax(self.logits(rows), dim=1)
+
+    model, rows, labels = Network(), torch.from_numpy(x), torch.from_numpy(y)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.005, weight_decay=1e-4)
+    for _ in range(600):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model.logits(rows), labels).backward()
+        optimiser.step()
+    model.eval()
+    # The first dimension stays open: so many rows as wait together. One file: the weights are part of it.
+    program = torch.onnx.export(
+        model, (rows[:2],), dynamo=True, input_names=["X"], output_names=["probabilities"],
+        dynamic_shapes=({0: torch.export.Dim("N")},), opset_version=18)
+
+    def says(some):
+        with torch.no_grad():
+            return model(torch.from_numpy(some)).numpy()
+
+    return "A PyTorch network of two hidden layers", program.model_proto.SerializeToString(), says
 
 
 def threshold(p, y):
@@ -54,7 +107,7 @@ def tag(known, column):
     return "\n".join(lines) + "\n"
 
 
-def main(table, active, out):
+def main(fit, table, active, out):
     card = tomllib.loads((Path(active) / "model.toml").read_text())
     known = card["input"]["tag"]
     if card["input"]["layout"] != "latest" or card["input"].get("normalise", "none") != "none":
@@ -62,16 +115,15 @@ def main(table, active, out):
     x, y = read(table, [tag["name"] for tag in known])
     a, rest, ya, y_rest = train_test_split(x, y, test_size=0.4, stratify=y, random_state=1)
     b, test, yb, yt = train_test_split(rest, y_rest, test_size=0.5, stratify=y_rest, random_state=1)
-    model = GradientBoostingClassifier(n_estimators=200, learning_rate=0.05, random_state=1).fit(a, ya)
-    limit = threshold(model.predict_proba(b)[:, 1], yb)
+    what, onnx, says = fit(a, ya)
+    limit = threshold(says(b)[:, 1], yb)
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    onnx = to_onnx(model, x[:1], options={"zipmap": False}, target_opset=17).SerializeToString()
     (out / "model.onnx").write_bytes(onnx)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     p = session.run(["probabilities"], {"X": test})[0]
-    difference = float(np.abs(p - model.predict_proba(test)).max())
+    difference = float(np.abs(p - says(test)).max())
     assert difference < 1e-4, f"the graph is not the model: {difference}"
     bad = np.concatenate([np.flatnonzero(yt == 1)[:8], np.flatnonzero(yt == 0)[:8]])
     golden = {"input": test[bad].tolist(), "output": p[bad].tolist()}
@@ -85,7 +137,7 @@ def main(table, active, out):
     parts = [
         f'name = {json.dumps(card["name"])}', f'version = "{out.name}"',
         f'sha256 = "{hashlib.sha256(onnx).hexdigest()}"', 'task = "classification"', 'licence = "our own"',
-        'description = "GradientBoostingClassifier on our own rows, by tools/candidate.py."', "",
+        f'description = "{what}, on our own rows, by tools/candidate.py."', "",
         "[input]", 'tensor = "X"', 'layout = "latest"', 'normalise = "none"', "",
         *(tag(known, a[:, at]) for at, known in enumerate(known)),
         "[window]", *window, "",
@@ -100,6 +152,7 @@ def main(table, active, out):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--pytorch"]
+    if len(arguments) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(network if "--pytorch" in sys.argv else trees, *arguments)

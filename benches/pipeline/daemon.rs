@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ impl Drop for Broker {
 
 pub(crate) struct Daemon {
     child: Child,
-    http: u16,
+    pub(crate) http: u16,
     pub(crate) started_in: Duration,
     folder: tempfile::TempDir,
 }
@@ -83,10 +83,19 @@ impl Daemon {
 
     /// The same, with the buffer that lies in `folder`.
     pub(crate) fn start_in(folder: tempfile::TempDir, config: &str) -> anyhow::Result<Self> {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models");
+        Self::start_with(folder, config, Path::new(models))
+    }
+
+    /// The same, with a repository of its own.
+    pub(crate) fn start_with(
+        folder: tempfile::TempDir,
+        config: &str,
+        models: &Path,
+    ) -> anyhow::Result<Self> {
         let http = free_port()?;
         let mut text = config.to_owned();
         let database = folder.path().join(DATABASE);
-        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/models");
         write!(
             text,
             "\n[store]\npath = {database:?}\n[runtime]\nmodels = {models:?}\n\
@@ -189,12 +198,37 @@ impl Daemon {
         Ok(std::mem::replace(&mut self.folder, folder()?))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Rows that the first model has run together, on average, for requests.
+    pub(crate) fn rows_a_run(&self) -> anyhow::Result<f64> {
+        let answer = self.get("/v2/models/stats")?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("a body")?;
+        let stats: serde_json::Value = serde_json::from_str(body)?;
+        let count = |key: &str| stats["model_stats"][0][key].as_f64().unwrap_or_default();
+        Ok(count("inference_count") / count("execution_count"))
+    }
+
+    /// Fails with the answer where that is not 200.
+    pub(crate) fn post(&self, path: &str, body: &str) -> anyhow::Result<()> {
+        let length = body.len();
+        let answer = self.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))?;
+        anyhow::ensure!(answer.starts_with("HTTP/1.1 200"), "{path} {body}: {answer}");
+        Ok(())
+    }
+
     fn get(&self, path: &str) -> anyhow::Result<String> {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn ask(&self, request: &str) -> anyhow::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
-        stream.write_all(
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                .as_bytes(),
-        )?;
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         BufReader::new(stream).read_to_string(&mut answer)?;
         Ok(answer)
@@ -205,6 +239,31 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Versions of one model, which differ in their name alone.
+pub(crate) struct Repository(tempfile::TempDir);
+
+impl Repository {
+    pub(crate) fn of(name: &str, versions: &[&str]) -> anyhow::Result<Self> {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
+        let (from, folder) = (models.join(name).join("1.0.0"), tempfile::tempdir()?);
+        for version in versions {
+            let to = folder.path().join(name).join(version);
+            std::fs::create_dir_all(&to)?;
+            for file in ["model.onnx", "golden.json"] {
+                std::fs::copy(from.join(file), to.join(file))?;
+            }
+            let card = std::fs::read_to_string(from.join("model.toml"))?;
+            let card = card.replace("\"1.0.0\"", &format!("\"{version}\""));
+            std::fs::write(to.join("model.toml"), card)?;
+        }
+        Ok(Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Load {
     pub(crate) qos: u8,
     /// `usize::MAX`: as fast as the broker takes them.
     pub(crate) messages_per_second: usize,
+    /// So many at once, every so often, in the place of an even pace.
+    pub(crate) burst: Option<(usize, Duration)>,
     pub(crate) seconds: u64,
     pub(crate) payload: Payload,
 }
@@ -64,6 +66,10 @@ impl Load {
     }
 
     fn due(&self, elapsed: Duration, sent: u64) -> usize {
+        if let Some((size, every)) = self.burst {
+            let bursts = elapsed.as_nanos() / every.as_nanos() + 1;
+            return (bursts as u64 * size as u64).saturating_sub(sent).min(BURST as u64) as usize;
+        }
         if self.messages_per_second == usize::MAX {
             return BURST;
         }
@@ -128,11 +134,21 @@ struct State {
 }
 
 impl Latencies {
+    /// Of alerts.
     pub(crate) fn listen(port: u16) -> anyhow::Result<Self> {
+        Self::subscribe(port, "bench/+/alert/+/event")
+    }
+
+    /// Of verdicts.
+    pub(crate) fn verdicts(port: u16) -> anyhow::Result<Self> {
+        Self::subscribe(port, "bench/+/verdict/+")
+    }
+
+    fn subscribe(port: u16, filter: &str) -> anyhow::Result<Self> {
         let latencies = Self::default();
         let mut stream = connect(port, "bench-alerts")?;
         let mut out = BytesMut::new();
-        let filter = Filter::new("bench/+/alert/+/event", QoS::AtLeastOnce);
+        let filter = Filter::new(filter, QoS::AtLeastOnce);
         let mut subscribe = Subscribe::new(filter, None);
         subscribe.pkid = 1;
         subscribe.write(&mut out).map_err(|error| anyhow::anyhow!("{error:?}"))?;
@@ -149,7 +165,7 @@ impl Latencies {
             for packet in batch {
                 let Packet::Publish(publish) = packet else { continue };
                 let mut out = BytesMut::new();
-                if PubAck::new(publish.pkid, None).write(&mut out).is_ok() {
+                if publish.pkid != 0 && PubAck::new(publish.pkid, None).write(&mut out).is_ok() {
                     let _ = stream.write_all(&out);
                 }
                 self.note(&publish.payload, now);
@@ -168,7 +184,8 @@ impl Latencies {
         let end = andon::time::Timestamp::parse_rfc3339(data["window"]["end"].as_str()?)?;
         let row = (asset, u64::try_from(end.as_millis()).ok()?);
         let mut state = self.0.lock().expect("no panic");
-        let published = *state.published.get(&row)?;
+        // A row's second verdict would be one too many, and is not heard here.
+        let published = state.published.remove(&row)?;
         state.taken.push((now - published).as_secs_f64() * 1e3);
         Some(())
     }
@@ -180,6 +197,10 @@ impl Latencies {
         *last = time;
         state.published.insert((asset, time), Instant::now());
         time
+    }
+
+    pub(crate) fn worst(&self) -> f64 {
+        self.0.lock().expect("no panic").taken.iter().copied().fold(0.0, f64::max)
     }
 
     /// Median and 99th percentile in milliseconds, and how many there were.

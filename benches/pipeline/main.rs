@@ -12,9 +12,12 @@
 )]
 
 mod daemon;
+mod drift;
 mod feed;
+mod frames;
 mod load;
 mod modbus;
+mod oip;
 mod reopen;
 
 use std::time::Duration;
@@ -44,6 +47,11 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("modbus-20x50-10hz", modbus::many_floats),
     ("modbus-1x1000-1hz", modbus::many_tags),
     ("feed", feed::run),
+    ("oip", oip::run),
+    ("swap-20k", || frames::swaps("swap-20k", 2_000)),
+    ("swap-200k", || frames::swaps("swap-200k", 20_000)),
+    ("shadow-burst", || frames::shadow("shadow-burst")),
+    ("drift", drift::run),
     ("reopen-1gb", reopen::run),
 ];
 
@@ -84,6 +92,7 @@ fn json_paced(name: &str, qos: u8, messages_per_second: usize) -> anyhow::Result
     let load = Load {
         qos,
         messages_per_second,
+        burst: None,
         seconds: SECONDS,
         payload: Payload::Json { assets: ASSETS, tags: TAGS },
     };
@@ -94,6 +103,7 @@ fn number_paced(name: &str, messages_per_second: usize) -> anyhow::Result<()> {
     let load = Load {
         qos: 0,
         messages_per_second,
+        burst: None,
         seconds: SECONDS,
         payload: Payload::Number { topics: ASSETS * TAGS },
     };

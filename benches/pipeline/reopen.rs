@@ -30,6 +30,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let load = Load {
         qos: 1,
         messages_per_second: 2_000,
+        burst: None,
         seconds: 3,
         payload: Payload::Json { assets: ASSETS, tags: TAGS },
     };

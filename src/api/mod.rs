@@ -14,6 +14,7 @@ pub(crate) mod remote;
 mod samples;
 pub(crate) mod shadow;
 pub mod shape;
+mod stock;
 mod store;
 
 use std::sync::Arc;
@@ -93,6 +94,9 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(models::activate_model))
         .routes(routes!(models::roll_back_model))
         .routes(routes!(models::shadow_model))
+        .routes(routes!(stock::check_model))
+        .routes(routes!(stock::add_model))
+        .routes(routes!(stock::remove_model))
         .routes(routes!(labels::post_label))
         .routes(routes!(health::list_health))
         .routes(routes!(store::get_status))

@@ -220,13 +220,13 @@ pub(super) async fn shadow_model(
     swap(&desk, asked, from).await
 }
 
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
     says_json(headers)?;
     serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))
 }
 
-fn person(by: String) -> Result<String, Problem> {
+pub(super) fn person(by: String) -> Result<String, Problem> {
     let odd = by.chars().any(char::is_control);
     if by.trim().is_empty() || by.chars().count() > LONGEST_BY || odd {
         let message = format!(
@@ -238,16 +238,20 @@ fn person(by: String) -> Result<String, Problem> {
 }
 
 async fn swap(desk: &Desk, swap: Swap, from: Origin) -> Result<Json<Chosen>, Problem> {
-    let outcome = desk.swaps.ask(swap, from).await;
-    outcome.map(|choice| Json(choice.into())).map_err(|error| {
+    Ok(Json(desk.swaps.ask(swap, from).await?.into()))
+}
+
+impl From<SwapError> for Problem {
+    fn from(error: SwapError) -> Self {
         let message = error.to_string();
         match error {
-            SwapError::Unknown(_) => Problem::not_found(message),
-            SwapError::Refused(_) => Problem::bad_request(message),
-            SwapError::Conflict(_) | SwapError::Busy => Problem::conflict(message),
-            SwapError::Choices(_) | SwapError::Unwritten(_) | SwapError::Stopping => {
-                Problem::unavailable(message)
-            }
+            SwapError::Unknown(_) | SwapError::Missing(_) => Self::not_found(message),
+            SwapError::Refused(_) => Self::bad_request(message),
+            SwapError::Conflict(_) | SwapError::Busy => Self::conflict(message),
+            SwapError::Choices(_)
+            | SwapError::Unwritten(_)
+            | SwapError::Repository(_)
+            | SwapError::Stopping => Self::unavailable(message),
         }
-    })
+    }
 }

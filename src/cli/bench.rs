@@ -161,6 +161,7 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
         alert_id: "bench".into(),
         subject: Arc::new(Subject { values, latest: vec![None; spec.tags.len()] }),
         spec: Arc::clone(&spec),
+        model: Arc::clone(&identity),
     };
     let began = Instant::now();
     drop(engine.explain(inquiry));

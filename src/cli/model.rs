@@ -4,9 +4,8 @@
 mod asker;
 mod remove;
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
@@ -19,7 +18,7 @@ use super::remote as model_server;
 use crate::api::segment;
 use crate::config;
 use crate::health::BreakerState;
-use crate::model::{self, Service, trust};
+use crate::model::{Service, stock, trust};
 use crate::settings::RuntimeSettings;
 
 #[derive(Debug, clap::Subcommand)]
@@ -156,7 +155,7 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(package) => {
-            let (_, service, _) = package.verify()?;
+            let service = package.verify()?;
             println!("{}", said(&service, "is good"));
             Ok(ExitCode::SUCCESS)
         }
@@ -254,62 +253,22 @@ impl Keyed {
 impl Package {
     /// What was added, and where it lies now.
     fn add(&self) -> anyhow::Result<(Service, PathBuf)> {
-        let (settings, service, folder) = self.verify()?;
-        let identity = &service.identity;
-        let target = copy(&folder, &settings.models, &identity.name, &identity.version)?;
-        Ok((service, target))
+        Ok(stock::add(&self.real_folder()?, &self.runtime()?)?)
     }
 
-    /// Loads it as the daemon would; gives the package's folder too.
-    fn verify(&self) -> anyhow::Result<(RuntimeSettings, Service, PathBuf)> {
+    /// Loads it as the daemon would.
+    fn verify(&self) -> anyhow::Result<Service> {
+        Ok(stock::verify(&self.real_folder()?, &self.runtime()?)?)
+    }
+
+    fn runtime(&self) -> anyhow::Result<RuntimeSettings> {
         let loaded = config::load(&self.config, config::environment())
             .map_err(|diagnostics| anyhow!("{diagnostics}"))?;
-        let folder = fs::canonicalize(&self.folder)
-            .with_context(|| format!("{} cannot be read", self.folder.display()))?;
-        let names = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
-        let version = names(&folder);
-        let name = folder.parent().and_then(names);
-        let models = folder.parent().and_then(Path::parent);
-        let (Some(version), Some(name), Some(models)) = (version, name, models) else {
-            bail!("{}: expected a folder <name>/<version>", folder.display());
-        };
-        let own = RuntimeSettings { models: models.to_owned(), ..loaded.settings.runtime.clone() };
-        let service = model::open(&own, &format!("{name}/{version}")).map_err(|errors| {
-            let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            anyhow!("{}", all.join("\n"))
-        })?;
-        service.close();
-        Ok((loaded.settings.runtime, service, folder))
+        Ok(loaded.settings.runtime)
     }
-}
 
-/// Copies the package beside its place first: a version is there whole, or not at all.
-fn copy(from: &Path, models: &Path, name: &str, version: &str) -> anyhow::Result<PathBuf> {
-    let target = models.join(name).join(version);
-    if target.exists() {
-        bail!("{} is there already; a version never changes: count it up", target.display());
+    fn real_folder(&self) -> anyhow::Result<PathBuf> {
+        fs::canonicalize(&self.folder)
+            .with_context(|| format!("{} cannot be read", self.folder.display()))
     }
-    let beside = models.join(name).join(format!(".{version}.{}", std::process::id()));
-    let copied = copy_files(from, &beside)
-        .and_then(|()| fs::rename(&beside, &target))
-        .and_then(|()| File::open(models.join(name))?.sync_all());
-    if copied.is_err() {
-        // What could not be written whole is no use; the first error is told.
-        let _ = fs::remove_dir_all(&beside);
-    }
-    copied.with_context(|| format!("{} cannot be written", target.display()))?;
-    Ok(target)
-}
-
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        if entry.path().is_file() {
-            let file = to.join(entry.file_name());
-            fs::copy(entry.path(), &file)?;
-            File::open(&file)?.sync_all()?;
-        }
-    }
-    File::open(to)?.sync_all()
 }

@@ -154,7 +154,8 @@ impl Engine {
         self.items.clear();
         let asked =
             study.shapley.ask(self.manner.max_batch.min(QUESTIONS_AT_ONCE), &mut self.items);
-        let answers = match self.session.run(&self.items, &mut self.numbers) {
+        let who = &study.inquiry.model;
+        let answers = match self.session.run_as(who, &self.items, &mut self.numbers) {
             Ok(width) => {
                 let items = self.items.chunks(self.session.item_len());
                 let rows = self.numbers.chunks(width).zip(items);
@@ -182,6 +183,8 @@ pub struct Inquiry {
     pub alert_id: String,
     pub subject: Arc<Subject>,
     pub spec: Arc<FrameSpec>,
+    /// Who gave the verdict: no other explains it.
+    pub model: Arc<ModelIdentity>,
 }
 
 /// An explanation under way.

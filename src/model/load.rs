@@ -14,6 +14,7 @@ use super::golden::{GoldenError, Pair};
 use super::graph::ClaimError;
 use super::locate;
 use super::predictor::{Predictor, Serve};
+use super::rank::Rank;
 use super::remote::{Fallback, NotMet, Remote};
 use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
@@ -65,17 +66,18 @@ impl LoadedModel {
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<ModelWorker> {
-        ModelWorker::spawn(self.engine(), out, explained, Models::default())
+        ModelWorker::spawn(self.engine(), out, explained, Rank::Predicts)
     }
 
-    /// Nobody asks for explanations, and the models that predict go first.
+    /// Nobody asks for explanations, and the models that predict go first: the thread stands back
+    /// before every other.
     pub fn spawn_shadow(
         self,
         out: mpsc::Sender<Verdict>,
         predicting: Models,
     ) -> std::io::Result<ModelWorker> {
         let (nowhere, _) = mpsc::channel(1);
-        ModelWorker::spawn(self.engine(), out, nowhere, predicting)
+        ModelWorker::spawn(self.engine(), out, nowhere, Rank::After(predicting))
     }
 
     /// To be driven by the caller, in its own thread.

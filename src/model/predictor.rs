@@ -21,6 +21,10 @@ pub(super) enum Predictor {
 pub(super) trait Serve: Send {
     fn signature(&self, max_batch: usize) -> Signature;
 
+    /// The output whose rows are those of the one input, each as it would be alone: the card says
+    /// so. Requests for it may run together.
+    fn by_rows(&self) -> Option<&str>;
+
     /// `inputs` fit the signature; gives `outputs` in their order.
     fn serve(&mut self, inputs: Vec<Tensor>, outputs: &[String]) -> Result<Vec<Tensor>, RunError>;
 }
@@ -47,6 +51,19 @@ impl Predictor {
         match self {
             Self::Local(session) => session.run(items, out),
             Self::Remote(remote) => remote.run(items, out),
+        }
+    }
+
+    /// The same, and only by the one that gave an earlier answer: an explanation mixes no two.
+    pub(super) fn run_as(
+        &mut self,
+        who: &ModelIdentity,
+        items: &[f32],
+        out: &mut Vec<f64>,
+    ) -> Result<usize, RunError> {
+        match self {
+            Self::Local(session) => session.run(items, out),
+            Self::Remote(remote) => remote.run_as(who, items, out),
         }
     }
 
@@ -98,6 +115,13 @@ impl Serve for Predictor {
         }
     }
 
+    fn by_rows(&self) -> Option<&str> {
+        match self {
+            Self::Local(session) => session.graph().by_rows(),
+            Self::Remote(remote) => remote.by_rows(),
+        }
+    }
+
     fn serve(&mut self, inputs: Vec<Tensor>, outputs: &[String]) -> Result<Vec<Tensor>, RunError> {
         match self {
             Self::Local(session) => session.graph_mut().serve(inputs, outputs),
@@ -109,6 +133,10 @@ impl Serve for Predictor {
 impl Serve for OnDevice {
     fn signature(&self, max_batch: usize) -> Signature {
         self.signature(max_batch)
+    }
+
+    fn by_rows(&self) -> Option<&str> {
+        self.rows.as_deref()
     }
 
     fn serve(&mut self, inputs: Vec<Tensor>, outputs: &[String]) -> Result<Vec<Tensor>, RunError> {

@@ -150,6 +150,16 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes the requests out that wait next, as long as `joins` says so and no frame waits.
+    pub(super) fn join(&self, mut joins: impl FnMut(&Job) -> bool) -> Vec<Job> {
+        let mut inner = self.lock();
+        let mut joined = Vec::new();
+        while inner.frames.is_empty() && inner.requests.front().is_some_and(&mut joins) {
+            joined.extend(inner.requests.pop_front());
+        }
+        joined
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }

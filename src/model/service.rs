@@ -1,5 +1,6 @@
 //! Requests over the protocol: they wait in the model's own queue, behind its frames, and no
-//! longer than their deadline.
+//! longer than their deadline. Those that wait together run as one batch, where the card says that
+//! rows are independent.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::batch;
 use super::predictor::Serve;
 use super::queue::{Idle, Queue, Work};
 use super::session::RunError;
@@ -55,8 +57,8 @@ pub enum CallError {
 }
 
 pub(super) struct Job {
-    inputs: Vec<Tensor>,
-    outputs: Vec<String>,
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) outputs: Vec<String>,
     arrived: Instant,
     deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Tensor>, RunError>>,
@@ -65,6 +67,31 @@ pub(super) struct Job {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    fn is_wanted(&self) -> bool {
+        Instant::now() < self.deadline && !self.reply.is_closed()
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1)
+    }
+
+    /// For this output alone, of one input.
+    fn asks_for(&self, output: &str) -> bool {
+        self.inputs.len() == 1 && matches!(&self.outputs[..], [only] if only == output)
+    }
+
+    /// The dimensions of a row.
+    fn row(&self) -> Option<&[usize]> {
+        self.inputs.first()?.shape.get(1..)
+    }
+
+    /// The same is asked of other rows.
+    fn goes_with(&self, first: &Self) -> bool {
+        self.outputs == first.outputs && self.inputs.len() == 1 && self.row() == first.row()
     }
 }
 
@@ -142,24 +169,50 @@ impl Service {
         }
     }
 
-    /// On the model's thread. A request that nobody waits for any more is not run.
+    /// On the model's thread: `job`, and with it those behind it that may run in one batch. A
+    /// request that nobody waits for any more is not run.
     pub(super) fn answer(&self, graph: &mut dyn Serve, job: Job) {
-        let Job { inputs, outputs, arrived, deadline, reply } = job;
-        let started = Instant::now();
-        if started >= deadline || reply.is_closed() {
+        if !job.is_wanted() {
             return;
         }
-        self.stats.queued.add(started - arrived);
-        let items = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
+        let mut jobs = vec![job];
+        if graph.by_rows().is_some_and(|output| jobs[0].asks_for(output)) {
+            let mut rows = jobs[0].rows();
+            let joined = self.queue.join(|next| {
+                rows += next.rows();
+                rows <= self.signature.max_batch && next.goes_with(&jobs[0])
+            });
+            jobs.extend(joined.into_iter().filter(Job::is_wanted));
+        }
+        let started = Instant::now();
+        jobs.iter().for_each(|job| self.stats.queued.add(started - job.arrived));
+        match batch::run(graph, &jobs) {
+            Some(answers) => {
+                self.ran(started, jobs.iter().map(Job::rows).sum());
+                for (job, answer) in jobs.into_iter().zip(answers) {
+                    // Whoever asked may have gone.
+                    let _ = job.reply.send(Ok(answer));
+                }
+            }
+            None => jobs.into_iter().for_each(|job| self.answer_alone(graph, job)),
+        }
+    }
+
+    fn answer_alone(&self, graph: &mut dyn Serve, job: Job) {
+        let (started, items) = (Instant::now(), job.rows());
+        let Job { inputs, outputs, reply, .. } = job;
         let answer = graph.serve(inputs, &outputs);
         if answer.is_ok() {
-            self.stats.ran.add(started.elapsed());
-            self.stats.items.fetch_add(items as u64, Relaxed);
-            *self.stats.last.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Timestamp::now());
+            self.ran(started, items);
         }
         // Whoever asked may have gone.
         let _ = reply.send(answer);
+    }
+
+    fn ran(&self, started: Instant, items: usize) {
+        self.stats.ran.add(started.elapsed());
+        self.stats.items.fetch_add(items as u64, Relaxed);
+        *self.stats.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
     }
 }
 

@@ -50,11 +50,13 @@ impl Session {
         devices: &[String],
         onnx: &[u8],
     ) -> Result<Self, SessionError> {
-        let graph = OnDevice::open(runtime, &card.runtime, devices, onnx)?;
+        let mut graph = OnDevice::open(runtime, &card.runtime, devices, onnx)?;
         let outlets = |all: &[ort::value::Outlet]| all.iter().map(Outlet::from).collect::<Vec<_>>();
         let (inputs, outputs) = (outlets(graph.inner.inputs()), outlets(graph.inner.outputs()));
         let wiring = graph::check(card, spec, &inputs, &outputs).map_err(SessionError::Claims)?;
         let output = card.output.tensor.clone();
+        // Any number of items, each by itself: that is how frames are run.
+        graph.rows = wiring.batch.is_none().then(|| output.clone());
         let options = RunOptions::new()
             .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
             .with_outputs(OutputSelector::no_default().with(&output));

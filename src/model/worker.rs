@@ -15,18 +15,15 @@ use super::engine::{Engine, Inquiry, Study};
 use super::predictor::Serve as _;
 pub use super::queue::Submitted;
 use super::queue::{Idle, Queue, Work};
+use super::rank::Rank;
 use super::service::Service;
-use super::stats::{ModelStats, Models};
+use super::stats::ModelStats;
 use crate::frame::Frame;
 use crate::snapshot::Fate;
 use crate::verdict::{Explained, Verdict};
 
 /// So long after its alert a reason still helps.
 const EXPLAIN_WITHIN: Duration = Duration::from_millis(200);
-
-/// How long a shadow lets the models that predict go first, before each batch.
-const GIVES_WAY: Duration = Duration::from_millis(100);
-const GIVES_WAY_STEP: Duration = Duration::from_millis(1);
 
 /// A model with its thread. Dropping it lets the thread end by itself once its queue is empty.
 #[derive(Debug)]
@@ -44,13 +41,12 @@ pub struct ModelHandle {
 }
 
 impl ModelWorker {
-    /// The thread ends when the worker is closed, or when nobody takes its verdicts any more. The
-    /// processor belongs to the `first` while frames wait for those.
+    /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
     pub(super) fn spawn(
         mut engine: Engine,
         out: mpsc::Sender<Verdict>,
         explained: mpsc::Sender<Explained>,
-        first: Models,
+        rank: Rank,
     ) -> std::io::Result<Self> {
         let stats = Arc::clone(engine.stats());
         let queue = Arc::new(Queue::default());
@@ -59,9 +55,9 @@ impl ModelWorker {
         let (identity, remote) = (Arc::clone(&stats.identity), stats.remote.clone());
         let service = Service::new(Arc::clone(&queue), identity, signature, remote);
         let handle = ModelHandle { queue, stats, service };
-        let mut task = Task { engine, out, explained, first, handle: handle.clone() };
-        let thread =
-            std::thread::Builder::new().name("andon-model".into()).spawn(move || task.run())?;
+        let name = rank.thread().into();
+        let mut task = Task { engine, out, explained, rank, handle: handle.clone() };
+        let thread = std::thread::Builder::new().name(name).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
     }
 
@@ -121,7 +117,7 @@ struct Task {
     engine: Engine,
     out: mpsc::Sender<Verdict>,
     explained: mpsc::Sender<Explained>,
-    first: Models,
+    rank: Rank,
     handle: ModelHandle,
 }
 
@@ -133,6 +129,7 @@ impl Drop for Task {
 
 impl Task {
     fn run(&mut self) {
+        self.rank.take();
         let max_batch = self.engine.max_batch();
         let mut batch = Vec::with_capacity(max_batch);
         let mut study: Option<(Study, Instant)> = None;
@@ -147,7 +144,7 @@ impl Task {
             let Some(work) = queue.take(max_batch, &mut batch, idle, note) else { return };
             match work {
                 Work::Frames => {
-                    self.let_others_go_first();
+                    self.rank.let_others_go_first();
                     batch.retain_mut(Frame::develop);
                     if !batch.is_empty() && !self.answer(&batch) {
                         return;
@@ -164,14 +161,6 @@ impl Task {
                     study = study.take().and_then(|(study, asked)| self.go_on(study, asked))
                 }
             }
-        }
-    }
-
-    /// Waits while frames wait for those that go first, for a time: it must not starve.
-    fn let_others_go_first(&self) {
-        let since = Instant::now();
-        while self.first.wait() && since.elapsed() < GIVES_WAY {
-            std::thread::sleep(GIVES_WAY_STEP);
         }
     }
 

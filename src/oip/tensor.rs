@@ -29,6 +29,22 @@ macro_rules! kinds {
             pub fn len(&self) -> usize {
                 match self { $(Self::$kind(elements) => elements.len(),)* }
             }
+
+            /// Puts `more` behind what is there. False where it is of another kind.
+            pub fn append(&mut self, more: &Self) -> bool {
+                match (self, more) {
+                    $((Self::$kind(own), Self::$kind(more)) => own.extend_from_slice(more),)*
+                    _ => return false,
+                }
+                true
+            }
+
+            /// Takes the first `count` elements out, or all where there are fewer.
+            pub fn take(&mut self, count: usize) -> Self {
+                match self {
+                    $(Self::$kind(own) => Self::$kind(own.drain(..count.min(own.len())).collect()),)*
+                }
+            }
         }
 
         impl DataType {

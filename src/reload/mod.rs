@@ -7,6 +7,7 @@
 mod follow;
 mod report;
 mod shadow;
+mod stock;
 mod swap;
 mod trial;
 
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::follow::{Follower, Stamp};
 pub use self::report::{Papers, Reloads, Report};
+pub use self::stock::{Keep, Stock, Stocked};
 pub use self::swap::{Swap, SwapDesk, SwapEnds, SwapError, Swaps};
 use self::trial::BY_ITSELF;
 use crate::model::{LoadedPrediction, ModelWorker};

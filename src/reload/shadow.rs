@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 
 use super::Tuning;
-use super::swap::{Swap, SwapError, choice};
+use super::swap::{Pace, Swap, SwapError, choice};
 use crate::message::Origin;
 use crate::model::{Active, Choice, LoadedModel, LoadedPrediction, ModelWorker};
 use crate::watch::Reshadow;
@@ -26,7 +26,7 @@ impl Tuning {
             let message = format!("{name} {version} predicts: it cannot be its own shadow");
             return Err(SwapError::Conflict(message));
         }
-        let mut loaded = self.verified(name, version).await?;
+        let mut loaded = self.verified(name, version, Pace::StandingBack).await?;
         if let Some((new, old)) = self.other_windows(&loaded.predictions) {
             let (model, than, prediction) = (&new.model, &old.model.version, &new.name);
             return Err(SwapError::Conflict(format!(

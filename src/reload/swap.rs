@@ -9,12 +9,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Tuning;
+use super::stock::{Stock, Stocked};
 use super::trial::{BY_ITSELF, Trial};
 use crate::audit::Entry;
 use crate::message::Origin;
 use crate::model::{
     Active, ActiveError, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker, Models,
-    Service, load_version,
+    Service, load_version, stand_back,
 };
 use crate::serving::Shelf;
 use crate::settings::Prediction;
@@ -74,12 +75,19 @@ impl Swap {
     }
 }
 
-/// A swap whose sender waits for the answer: the choice as it is written down.
+/// What is asked at the desk, and where its sender waits for the answer.
 #[derive(Debug)]
-pub struct SwapRequest {
-    swap: Swap,
+pub enum SwapRequest {
+    /// The answer is the choice as it is written down.
+    Swap(Asked<Swap, Choice>),
+    Stock(Asked<Stock, Stocked>),
+}
+
+#[derive(Debug)]
+pub struct Asked<Q, A> {
+    what: Q,
     from: Origin,
-    reply: oneshot::Sender<Result<Choice, SwapError>>,
+    reply: oneshot::Sender<Result<A, SwapError>>,
 }
 
 /// Where swaps are asked for, one at a time.
@@ -94,6 +102,12 @@ pub struct SwapDesk {
 pub enum SwapError {
     #[error("no prediction uses a model `{0}`")]
     Unknown(String),
+    /// The repository has no such version.
+    #[error("{0}")]
+    Missing(String),
+    /// The repository's files cannot be changed.
+    #[error("{0}")]
+    Repository(String),
     #[error("{0}")]
     Conflict(String),
     /// The package is not good.
@@ -171,9 +185,22 @@ impl Swaps {
 
 impl SwapDesk {
     pub async fn ask(&self, swap: Swap, from: Origin) -> Result<Choice, SwapError> {
+        self.put(swap, from, SwapRequest::Swap).await
+    }
+
+    pub async fn stock(&self, stock: Stock, from: Origin) -> Result<Stocked, SwapError> {
+        self.put(stock, from, SwapRequest::Stock).await
+    }
+
+    async fn put<Q, A>(
+        &self,
+        what: Q,
+        from: Origin,
+        request: impl FnOnce(Asked<Q, A>) -> SwapRequest,
+    ) -> Result<A, SwapError> {
         let _turn = self.turn.try_lock().map_err(|_| SwapError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let request = SwapRequest { swap, from, reply };
+        let request = request(Asked { what, from, reply });
         self.requests.send(request).await.map_err(|_| SwapError::Stopping)?;
         answer.await.map_err(|_| SwapError::Stopping)?
     }
@@ -181,11 +208,19 @@ impl SwapDesk {
 
 impl Tuning {
     pub(super) async fn obey(&mut self, request: SwapRequest) {
-        let SwapRequest { swap, from, reply } = request;
-        let outcome = self.swap(&swap).await;
-        swap.note(&from, &outcome);
         // Whoever asked may have gone.
-        let _ = reply.send(outcome);
+        match request {
+            SwapRequest::Swap(Asked { what, from, reply }) => {
+                let outcome = self.swap(&what).await;
+                what.note(&from, &outcome);
+                let _ = reply.send(outcome);
+            }
+            SwapRequest::Stock(Asked { what, from, reply }) => {
+                let outcome = self.stock(&what).await;
+                what.note(&from, &outcome);
+                let _ = reply.send(outcome);
+            }
+        }
     }
 
     pub async fn swap(&mut self, swap: &Swap) -> Result<Choice, SwapError> {
@@ -204,7 +239,7 @@ impl Tuning {
         if running == version {
             return Err(SwapError::Conflict(format!("{name} {version} predicts already")));
         }
-        let loaded = self.verified(name, version).await?;
+        let loaded = self.verified(name, version, Pace::AtOnce).await?;
         self.same_windows(&loaded.predictions)?;
         let choice = choice(version, &running, by);
         self.write_down(name, &choice)?;
@@ -239,7 +274,7 @@ impl Tuning {
         let (predictions, workers) = match trial {
             Some(trial) => trial.end(),
             None => {
-                let loaded = self.verified(name, &version).await?;
+                let loaded = self.verified(name, &version, Pace::AtOnce).await?;
                 self.same_windows(&loaded.predictions)?;
                 (loaded.predictions.clone(), self.swaps.spawn(loaded)?)
             }
@@ -286,13 +321,15 @@ impl Tuning {
         self.running.values().filter(move |loaded| loaded.model.name == name)
     }
 
-    pub(super) async fn verified(&self, name: &str, version: &str) -> Result<Loaded, SwapError> {
+    pub(super) async fn verified(
+        &self,
+        name: &str,
+        version: &str,
+        pace: Pace,
+    ) -> Result<Loaded, SwapError> {
         let (settings, name, version) =
             (self.settings.clone(), name.to_owned(), version.to_owned());
-        let load = move || load_version(&settings, &name, &version);
-        let loaded = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|error| SwapError::Refused(format!("loading it failed: {error}")))?;
+        let loaded = apart(pace, move || load_version(&settings, &name, &version)).await?;
         loaded.map_err(|errors| {
             let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
             SwapError::Refused(all.join("; "))
@@ -350,6 +387,31 @@ impl Tuning {
     }
 }
 
+/// How urgent it is to have a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    AtOnce,
+    /// What predicts goes first; so do the threads that the runtime starts for this model.
+    StandingBack,
+}
+
+/// On a thread of its own, which ends with the work.
+pub(super) async fn apart<T: Send + 'static>(
+    pace: Pace,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SwapError> {
+    let (done, answer) = oneshot::channel();
+    let begun = std::thread::Builder::new().name("andon-load".into()).spawn(move || {
+        if pace == Pace::StandingBack {
+            stand_back();
+        }
+        // Whoever waits may have gone.
+        let _ = done.send(work());
+    });
+    begun.map_err(|error| SwapError::Refused(format!("no thread can load it: {error}")))?;
+    answer.await.map_err(|_| SwapError::Refused("loading it failed".into()))
+}
+
 fn parts(workers: &[ModelWorker]) -> (Vec<Arc<ModelStats>>, Vec<Service>) {
     let handles: Vec<_> = workers.iter().map(ModelWorker::handle).collect();
     let stats = handles.iter().map(|handle| Arc::clone(handle.stats())).collect();
@@ -375,7 +437,7 @@ mod tests {
             async move { desk.ask(swap, Origin::Itself).await }
         };
         let first = tokio::spawn(ask("1.1.0"));
-        let request = received.recv().await.unwrap();
+        let Some(SwapRequest::Swap(request)) = received.recv().await else { panic!("a swap") };
         assert!(matches!(ask("1.2.0").await, Err(SwapError::Busy)));
         request.reply.send(Err(SwapError::Refused("no".into()))).unwrap();
         assert!(matches!(first.await.unwrap(), Err(SwapError::Refused(_))));

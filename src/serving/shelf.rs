@@ -296,3 +296,6 @@ impl Drop for Loading<'_> {
         self.shelf.lock().loading.remove(self.name);
     }
 }
+
+#[cfg(test)]
+mod tests;

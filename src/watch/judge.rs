@@ -7,7 +7,7 @@ use crate::alert::{Cause, Transition};
 use crate::model::Inquiry;
 use crate::telemetry::add;
 use crate::time::Timestamp;
-use crate::verdict::{Explained, Explanation, Verdict};
+use crate::verdict::{Explained, Explanation, ModelIdentity, Verdict};
 
 impl Watch {
     pub(super) fn judge_rules(&mut self, now: Timestamp) {
@@ -40,7 +40,9 @@ impl Watch {
     /// Asks the model why, if this alert's reasons have to be worked out.
     fn inquire(&mut self, verdict: &Verdict, transition: &Transition) {
         let record = &transition.record;
-        let Some(subject) = &verdict.subject else { return };
+        let Some((subject, model)) = verdict.subject.as_ref().zip(verdict.model.as_ref()) else {
+            return;
+        };
         if record.explanation != Explanation::Pending {
             return;
         }
@@ -51,9 +53,12 @@ impl Watch {
             alert_id: record.alert_id.clone(),
             subject: Arc::clone(subject),
             spec: Arc::clone(&bound.loaded.spec),
+            model: Arc::clone(model),
         };
-        // A model that was swapped since then is not asked for its successor's reasons.
-        let same = verdict.model.as_deref() == Some(&*bound.loaded.model);
+        // A model that was swapped since then is not asked for its successor's reasons. The local
+        // one that stands in for a server has the server's name and version.
+        let of = |model: &ModelIdentity| (model.name.clone(), model.version.clone());
+        let same = of(model) == of(&bound.loaded.model);
         let asked = if same { bound.model.explain(inquiry) } else { Err(inquiry) };
         if let Err(inquiry) = asked {
             self.explained(&inquiry.answered(Explanation::Late, Vec::new()), Timestamp::now());

@@ -46,7 +46,7 @@ use crate::tag::{Registry, TagId};
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
 use crate::verdict::{Explained, PredictionId, Verdict};
-use crate::window::{Admission, Mark, WindowSpec, Windower};
+use crate::window::{Admission, Mark, Window, WindowSpec, Windower};
 
 pub use self::labels::LabelOrder;
 pub use self::orders::{Order, Refusal};
@@ -108,6 +108,8 @@ pub struct Watch {
     /// Candidates that see a prediction's frames too, and their models.
     shadows: BTreeMap<PredictionId, Shadowing>,
     shadow_workers: Vec<ModelWorker>,
+    /// Windows that the shadows have yet to see.
+    unshown: Vec<Window>,
     /// What labels said, on disk.
     counts: LabelCounts,
     roll: roll::Roll,
@@ -189,6 +191,7 @@ impl Watch {
             known_assets: BTreeMap::new(),
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
+            unshown: Vec::new(),
             counts: LabelCounts::beside(&settings.store.path),
             roll: roll::Roll::default(),
             flood: flood::Flood::new(settings),
@@ -232,9 +235,6 @@ impl Watch {
                 Some(reshadow) = feeds.reshadows.recv() => {
                     self.reshadow(reshadow, Timestamp::now());
                 }
-                Some(verdict) = feeds.shadowed.recv() => {
-                    self.shadowed(&verdict, Timestamp::now());
-                }
                 _ = ticks.tick() => {
                     self.look_at_the_clock(began.elapsed());
                     self.advance(Timestamp::now());
@@ -261,6 +261,10 @@ impl Watch {
                         }
                         self.take_in(batch).await;
                     }
+                }
+                // Last: while there is anything else to do, the shadows wait.
+                Some(verdict) = feeds.shadowed.recv() => {
+                    self.shadowed(&verdict, Timestamp::now());
                 }
             }
         }
@@ -301,6 +305,7 @@ impl Watch {
             self.save_marks().await;
         }
         self.show_all(pictures, stale);
+        self.show_shadows();
     }
 
     fn observe(&mut self, sample: &Sample, received: Timestamp) {
@@ -330,7 +335,7 @@ impl Watch {
             match frame::build(&bound.loaded.spec, &window, &mut self.scratch) {
                 Ok(frame) => {
                     self.look(&frame);
-                    self.show_shadow(&window);
+                    self.keep_for_shadows(window);
                     return Some(frame);
                 }
                 Err(unfit) => {
@@ -354,6 +359,7 @@ impl Watch {
         }
         self.windower.advance(now);
         self.ask_models();
+        self.show_shadows();
         self.rules.advance(now, &mut self.ruled);
         self.judge_rules(now);
         for transition in self.book.advance(now) {

@@ -26,9 +26,8 @@ impl Watch {
                 && loaded.assets.iter().any(|pattern| pattern.matches(&asset))
         };
         let id = self.registry.intern_asset(&asset);
-        for shadowing in self.shadows.values().filter(|shadowing| takes(&shadowing.loaded)) {
-            shadowing.show(id, &picture);
-        }
+        // What becomes of a shadow's look is nothing to who sent the picture.
+        let copy = Snapshot::new(Arc::clone(&asset), arrived, picture.bytes.clone(), |_| {});
         let takers: Vec<&Bound> =
             self.predictions.iter().filter(|bound| takes(&bound.loaded)).collect();
         for (bound, showing) in takers.iter().zip(picture.shared(takers.len())) {
@@ -36,6 +35,9 @@ impl Watch {
             let frame = Frame::of_picture(*prediction, id, arrived, Arc::clone(spec), showing);
             // One that has stopped drops it, and the broker delivers it again.
             let _counted_by_its_fate = bound.model.submit(frame);
+        }
+        for shadowing in self.shadows.values().filter(|shadowing| takes(&shadowing.loaded)) {
+            shadowing.show(id, &copy);
         }
     }
 }

@@ -98,8 +98,21 @@ impl Watch {
         }
     }
 
-    /// Shows a window to the shadow of its prediction as well.
-    pub(super) fn show_shadow(&mut self, window: &Window) {
+    /// The shadow of its prediction is shown the window as well, when the models that predict have
+    /// got all that came with it.
+    pub(super) fn keep_for_shadows(&mut self, window: Window) {
+        if self.shadows.contains_key(&window.prediction) {
+            self.unshown.push(window);
+        }
+    }
+
+    pub(super) fn show_shadows(&mut self) {
+        for window in std::mem::take(&mut self.unshown) {
+            self.show_shadow(&window);
+        }
+    }
+
+    fn show_shadow(&mut self, window: &Window) {
         let Some(shadowing) = self.shadows.get(&window.prediction) else { return };
         match frame::build(&shadowing.loaded.spec, window, &mut self.scratch) {
             Ok(frame) => {

@@ -240,6 +240,58 @@ async fn another_version_the_way_back_and_loading_for_requests_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_checked_added_and_removed_over_the_api_and_that_is_written() {
+    let plant = Plant::new(ROOT).await;
+    let models = plant.folder.path().join("models");
+    put(&models, "1.0.0");
+    put(&models, "1.1.0");
+    put(&models.join("incoming"), "1.2.0");
+    let spoilt = put(&models.join("brought/by/hand"), "1.3.0").join("golden.json");
+    std::fs::write(spoilt, r#"{"input": [[4.0]], "output": [[2.5]]}"#).expect("spoilt");
+    plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
+    let daemon = Logged::start(&plant);
+    let asked = async |action: &str, body: &str| {
+        let answer = daemon.post(&format!("/api/v1/models/root/{action}"), JSON, body).await;
+        let status: u16 = answer[9..12].parse().expect("a status");
+        (status, answer, told(daemon.audited()))
+    };
+    let (status, answer, line) = asked("add", r#"{"version":"1.2.0","by":"A"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(r#""device":"cpu""#), "{answer}");
+    let start = "add | root/1.2.0 | A | http 127.0.0.1 without token | done | SHA-256 d59d0032";
+    assert!(line.starts_with(start) && models.join("root/1.2.0/model.onnx").exists(), "{line}");
+    let (status, answer, line) = asked("check", r#"{"version":"1.2.0","by":"A"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(line.starts_with("check | root/1.2.0 | A | "), "{line}");
+    for (action, body, status, why) in [
+        ("add", r#"{"version":"1.2.0","by":"A"}"#, 409, "is there already"),
+        ("add", r#"{"version":"1.3.0","by":"A"}"#, 404, "has no version `1.3.0`"),
+        ("add", r#"{"version":"1.3.0","from":"..","by":"A"}"#, 404, "is no model"),
+        ("add", r#"{"version":"1.3.0","from":"brought/by/hand","by":"A"}"#, 400, "not the model"),
+        ("check", r#"{"version":"9","by":"A"}"#, 404, "has no version `9`"),
+        ("remove", r#"{"version":"1.1.0","by":"A"}"#, 409, "it predicts"),
+        ("remove", r#"{"version":"../1.0.0","by":"A"}"#, 404, "is no model"),
+    ] {
+        let (got, answer, line) = asked(action, body).await;
+        assert_eq!(got, status, "{action} {body}: {answer}");
+        assert!(answer.contains(why) && line.contains("| refused |"), "{action}: {answer} {line}");
+    }
+    assert!(!models.join("root/1.3.0").exists(), "nothing of it is left");
+    assert_eq!(asked("activate", r#"{"version":"1.2.0","by":"A"}"#).await.0, 200);
+    assert_eq!(asked("shadow", r#"{"version":"1.0.0","by":"A"}"#).await.0, 200);
+    for (version, why) in [("1.0.0", "it is a shadow"), ("1.1.0", "trial"), ("1.2.0", "predicts")] {
+        let body = format!(r#"{{"version":"{version}","by":"A"}}"#);
+        let (status, answer, _) = asked("remove", &body).await;
+        assert!(status == 409 && answer.contains(why), "{version}: {answer}");
+    }
+    assert_eq!(asked("shadow", r#"{"by":"A"}"#).await.0, 200);
+    let (status, answer, line) = asked("remove", r#"{"version":"1.0.0","by":"A"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(line.starts_with("remove | root/1.0.0 | A | http "), "{line}");
+    assert!(!models.join("root/1.0.0").exists() && models.join("root/1.1.0").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_label_says_and_what_became_of_it_is_written() {
     let plant = Plant::new(ROOT).await;
     let models = plant.folder.path().join("models");

@@ -10,7 +10,7 @@ use super::{HOT_RULE, PATIENCE};
 const JSON: &str = "Content-Type: application/json\r\n";
 const ACKNOWLEDGE: &str = r#"{"action":"acknowledge","by":"x"}"#;
 /// Everything that changes something.
-const CHANGES: [(&str, &str); 9] = [
+const CHANGES: [(&str, &str); 12] = [
     ("/api/v1/alerts/press-1/hot/command", ACKNOWLEDGE),
     ("/api/v1/models/root/activate", r#"{"version":"1","by":"x"}"#),
     ("/api/v1/models/root/rollback", r#"{"by":"x"}"#),
@@ -18,6 +18,9 @@ const CHANGES: [(&str, &str); 9] = [
     ("/v2/repository/models/root/unload", "{}"),
     ("/v2/models/root/infer", "{}"),
     ("/api/v1/models/root/shadow", r#"{"version":"1","by":"x"}"#),
+    ("/api/v1/models/root/check", r#"{"version":"1","by":"x"}"#),
+    ("/api/v1/models/root/add", r#"{"version":"1","by":"x"}"#),
+    ("/api/v1/models/root/remove", r#"{"version":"1","by":"x"}"#),
     ("/api/v1/labels", "{}"),
     ("/inference.GRPCInferenceService/RepositoryModelLoad", ""),
 ];

@@ -111,6 +111,31 @@ async fn a_shadow_is_compared_frame_by_frame_and_raises_no_alert() {
     daemon.stop().await;
 }
 
+/// The nice values of the threads of this name in this process.
+fn places(thread: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("threads").flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    let nice = |stat: String| {
+        let (head, rest) = stat.rsplit_once(") ")?;
+        head.ends_with(&format!("({thread}")).then(|| rest.split(' ').nth(16)?.parse().ok())?
+    };
+    stats.filter_map(nice).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_s_thread_stands_back_and_that_of_the_active_model_does_not() {
+    let plant = carded(&["1.0.0"]).await;
+    let mut daemon = Daemon::start(&plant).await;
+    put(&plant, "1.1.0", stricter());
+    assert!(!places("andon-shadow").contains(&19), "there is none yet");
+    swap(&mut daemon, shadow("1.1.0")).await.expect("a good version");
+    plant.send("press-1", 1, &[("a", 4.0)]).await;
+    compared(&daemon, 1).await;
+    assert!(places("andon-shadow").contains(&19), "{:?}", places("andon-shadow"));
+    assert!(places("andon-model").iter().all(|nice| *nice < 19), "{:?}", places("andon-model"));
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shadow_that_answers_nan_hinders_nothing_and_is_told() {
     let plant = carded(&["1.0.0"]).await;

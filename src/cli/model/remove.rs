@@ -4,15 +4,14 @@
 //! that the next start reads.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use serde_json::Value;
 
 use crate::cli::client::{Daemon, items};
 use crate::config;
-use crate::model::{self, Active};
+use crate::model::{self, Active, stock};
 use crate::settings::Settings;
 use crate::time::Timestamp;
 
@@ -36,7 +35,7 @@ pub(super) fn remove(daemon: &Daemon, name: &str, version: &str) -> anyhow::Resu
     if let Some(why) = used.get(version) {
         bail!("{name} {version} stays: {why}");
     }
-    discard(&folder)?;
+    stock::discard(&folder)?;
     Ok(folder)
 }
 
@@ -89,25 +88,6 @@ fn written(settings: &Settings, name: &str, now: Timestamp) -> anyhow::Result<Us
     Ok(used)
 }
 
-/// Out of sight in one step, then off the disk: a power cut leaves a version whole or none of it
-/// that anybody would load.
-fn discard(folder: &Path) -> anyhow::Result<()> {
-    let (parent, version) = folder
-        .parent()
-        .zip(folder.file_name().and_then(|name| name.to_str()))
-        .context("a version lies in the folder of its model")?;
-    let away = parent.join(format!(".{version}.removed.{}", std::process::id()));
-    fs::rename(folder, &away)
-        .and_then(|()| File::open(parent)?.sync_all())
-        .with_context(|| format!("{} cannot be taken away", folder.display()))?;
-    fs::remove_dir_all(&away).with_context(|| {
-        format!("the version is gone, and what is left of it lies in {}", away.display())
-    })?;
-    // A model without versions is none; one that has others keeps its folder.
-    let _ = fs::remove_dir(parent);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,20 +106,5 @@ mod tests {
         ]);
         let used: Vec<String> = told(&models, "root").into_keys().collect();
         assert_eq!(used, ["1.0.0", "1.1.0", "1.2.0"]);
-    }
-
-    #[test]
-    fn a_version_goes_whole_and_the_last_one_takes_the_models_folder_with_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let version = |version: &str| folder.path().join("root").join(version);
-        for name in ["1.0.0", "1.1.0"] {
-            fs::create_dir_all(version(name)).unwrap();
-            fs::write(version(name).join("model.toml"), "").unwrap();
-        }
-        discard(&version("1.0.0")).unwrap();
-        let left: Vec<_> = fs::read_dir(folder.path().join("root")).unwrap().flatten().collect();
-        assert_eq!(left.len(), 1, "{left:?}");
-        discard(&version("1.1.0")).unwrap();
-        assert!(!folder.path().join("root").exists());
     }
 }

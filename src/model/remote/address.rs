@@ -20,7 +20,7 @@ pub struct RemoteSettings {
     pub retries: u32,
     /// Longest wait for a connection; half of the deadline.
     pub connect: Option<Duration>,
-    /// Whether tensors travel as bytes over HTTP; as the server says it can.
+    /// Whether tensors travel as bytes: over HTTP as the server says it can, over gRPC always.
     pub binary: Option<bool>,
     /// Holds a bearer token.
     pub token_file: Option<PathBuf>,
@@ -124,16 +124,23 @@ impl RemoteSettings {
 pub(super) enum Scheme {
     Http,
     Https,
+    Grpc,
+    Grpcs,
 }
 
 impl Scheme {
     pub(super) const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Https)
+        matches!(self, Self::Https | Self::Grpcs)
+    }
+
+    pub(super) const fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::Grpcs)
     }
 
     const fn encrypted(self) -> &'static str {
         match self {
             Self::Http | Self::Https => "https",
+            Self::Grpc | Self::Grpcs => "grpcs",
         }
     }
 }
@@ -152,13 +159,15 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        const FORM: &str =
-            "write http://HOST:PORT/v2/models/NAME, with /versions/V where one is meant";
+        const FORM: &str = "write http://HOST:PORT/v2/models/NAME or grpc://HOST:PORT/v2/models/NAME, with \
+             /versions/V where one is meant";
         let wrong = || format!("`{url}` is no model of a server; {FORM}");
         let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
         let scheme = match scheme {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
+            "grpc" => Scheme::Grpc,
+            "grpcs" => Scheme::Grpcs,
             _ => return Err(wrong()),
         };
         if rest.contains('@') {
@@ -179,6 +188,13 @@ impl Address {
         if !part(model) || !version.is_none_or(part) {
             return Err(wrong());
         }
+        if scheme.is_grpc() && !prefix.is_empty() {
+            return Err(format!("`{url}`: gRPC has no paths; leave out what stands before /v2"));
+        }
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if scheme.is_grpc() && port.is_none() {
+            return Err(format!("`{url}`: gRPC has no usual port; write HOST:PORT"));
+        }
         Ok(Self {
             scheme,
             authority: authority.into(),
@@ -188,12 +204,16 @@ impl Address {
         })
     }
 
-    /// The token stays on this box.
-    fn is_loopback(&self) -> bool {
-        let host = match self.authority.strip_prefix('[') {
+    pub(super) fn host(&self) -> &str {
+        match self.authority.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => self.authority.split(':').next().unwrap_or_default(),
-        };
+        }
+    }
+
+    /// The token stays on this box.
+    fn is_loopback(&self) -> bool {
+        let host = self.host();
         host == "localhost"
             || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
     }
@@ -225,6 +245,9 @@ mod tests {
             ("plant:8443", "/serving")
         );
         assert_eq!((address.model.as_str(), address.version.as_deref()), ("x", Some("3")));
+        let address = Address::parse("grpc://[::1]:8001/v2/models/x").unwrap();
+        assert!(address.scheme.is_grpc() && !address.scheme.is_encrypted());
+        assert_eq!((address.host(), address.authority.as_str()), ("::1", "[::1]:8001"));
         for wrong in [
             "plant:8000/v2/models/x",
             "ftp://plant/v2/models/x",
@@ -234,6 +257,9 @@ mod tests {
             "http://plant/v2/models/x?y=1",
             "http:///v2/models/x",
             "http://me:secret@plant/v2/models/x",
+            "grpc://plant/v2/models/x",
+            "grpc://plant:http/v2/models/x",
+            "grpc://plant:8001/serving/v2/models/x",
         ] {
             Address::parse(wrong).unwrap_err();
         }
@@ -251,6 +277,10 @@ mod tests {
         assert!(https[0].starts_with("runtime.remote.tls: missing"), "{https:?}");
         let open = "url = \"http://plant/v2/models/x\"\ntoken_file = \"/etc/token\"";
         assert!(remote(open)[0].contains("could read the token; write https://"));
+        let open = "url = \"grpc://plant:1/v2/models/x\"\ntoken_file = \"/etc/token\"";
+        assert!(remote(open)[0].contains("could read the token; write grpcs://"));
+        let grpcs = remote("url = \"grpcs://plant:1/v2/models/x\"");
+        assert!(grpcs[0].starts_with("runtime.remote.tls: missing"), "{grpcs:?}");
         let own = "url = \"http://127.0.0.1:80/v2/models/x\"\ntoken_file = \"/etc/token\"";
         assert_eq!(remote(own), [""; 0]);
         let relative = "url = \"https://plant/v2/models/x\"\ntls = { ca_file = \"ca.pem\" }";

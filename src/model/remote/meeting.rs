@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::address::RemoteSettings;
+use super::grpc::Grpc;
 use super::http::Http;
 use super::reading::Expected;
 use super::{Failure, Limits, Plan, Remote, Wire};
@@ -97,7 +98,10 @@ impl Remote {
 pub(super) fn wire(plan: &Plan) -> Result<Box<dyn Wire>, String> {
     let RemoteSettings { connect, .. } = plan.settings;
     let connect = connect.unwrap_or(plan.card.runtime.deadline / 2);
-    Ok(Box::new(Http::new(&plan.settings, &plan.address, connect)?))
+    Ok(match plan.address.scheme.is_grpc() {
+        true => Box::new(Grpc::new(&plan.settings, &plan.address, connect)?),
+        false => Box::new(Http::new(&plan.settings, &plan.address, connect)?),
+    })
 }
 
 impl Met {

@@ -7,6 +7,8 @@
 
 mod address;
 mod breaker;
+mod channel;
+mod grpc;
 mod http;
 mod meeting;
 mod reading;
@@ -182,6 +184,22 @@ impl Remote {
         }
     }
 
+    /// By the local model where `who` is that one, and else by the server alone.
+    pub(super) fn run_as(
+        &mut self,
+        who: &ModelIdentity,
+        items: &[f32],
+        out: &mut Vec<f64>,
+    ) -> Result<usize, RunError> {
+        match &mut self.fallback {
+            Some(fallback) if *fallback.identity == *who => fallback.session.run(items, out),
+            _ => {
+                let end = Instant::now() + self.plan.card.runtime.deadline;
+                self.ask(items, out, end).map_err(|error| RunError(self.told(&error)))
+            }
+        }
+    }
+
     fn told(&self, error: &str) -> String {
         format!("{}: {error}", self.plan.settings.url)
     }
@@ -247,6 +265,10 @@ impl Serve for Remote {
             outputs: vec![spec(output, DataType::Fp64, vec![-1, -1])],
             max_batch,
         }
+    }
+
+    fn by_rows(&self) -> Option<&str> {
+        Some(&self.plan.card.output.tensor)
     }
 
     fn serve(&mut self, inputs: Vec<Tensor>, _: &[String]) -> Result<Vec<Tensor>, RunError> {

@@ -91,7 +91,7 @@ pub struct Contents {
     pub texts: Vec<bytes::Bytes>,
 }
 
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Message)]
 pub struct ModelInferResponse {
     #[prost(string, tag = "1")]
     pub model_name: String,
@@ -105,7 +105,7 @@ pub struct ModelInferResponse {
     pub raw_output_contents: Vec<Vec<u8>>,
 }
 
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Message)]
 pub struct OutputTensor {
     #[prost(string, tag = "1")]
     pub name: String,
@@ -113,6 +113,9 @@ pub struct OutputTensor {
     pub datatype: String,
     #[prost(int64, repeated, tag = "3")]
     pub shape: Vec<i64>,
+    /// Of a server that answers without raw contents; this one does not.
+    #[prost(message, optional, tag = "5")]
+    pub contents: Option<Contents>,
 }
 
 /// The request that `message` is.
@@ -157,7 +160,8 @@ pub fn told(
     let tensor = |output: &Tensor| OutputTensor {
         name: output.name.clone(),
         datatype: output.data.kind().word().into(),
-        shape: output.shape.iter().map(|dim| i64::try_from(*dim).unwrap_or(i64::MAX)).collect(),
+        shape: dims(&output.shape),
+        contents: None,
     };
     ModelInferResponse {
         model_name: model.into(),
@@ -166,6 +170,11 @@ pub fn told(
         outputs: outputs.iter().map(tensor).collect(),
         raw_output_contents: outputs.iter().map(raw).collect(),
     }
+}
+
+/// As the messages have them.
+pub(super) fn dims(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|dim| i64::try_from(*dim).unwrap_or(i64::MAX)).collect()
 }
 
 impl InputTensor {
@@ -189,12 +198,12 @@ impl InputTensor {
 }
 
 impl Contents {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let numbers = self.ints.len() + self.int64s.len() + self.uints.len() + self.uint64s.len();
         numbers + self.bools.len() + self.fp32s.len() + self.fp64s.len() + self.texts.len()
     }
 
-    fn typed(self, of: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
+    pub(super) fn typed(self, of: &str, kind: DataType, count: usize) -> Result<Data, Invalid> {
         let all = self.len();
         let data = match kind {
             DataType::Bool => Data::Bool(self.bools),

@@ -4,10 +4,14 @@
 //! and statistics, of Triton's extensions. Fields that nobody here reads or writes are left out:
 //! protobuf skips them.
 
+mod client;
 mod infer;
 mod messages;
 
-pub use self::infer::{ModelInferRequest, ModelInferResponse, read, told};
+pub use self::client::{described, question, read_answer};
+pub use self::infer::{
+    Contents, InputTensor, ModelInferRequest, ModelInferResponse, OutputTensor, read, told,
+};
 pub use self::messages::*;
 
 #[cfg(test)]
