@@ -67,7 +67,7 @@ class Recipe(NamedTuple):
     decay: float = 0.1
 
 
-# The one they started from, and the best of 15 tried by the same folds (docs/models.md).
+# The one they started from, and the best of the 15 that were known when the test files were read (docs/models.md).
 RECIPES = [Recipe(2, 12), Recipe(3, 24)]
 
 
