@@ -14,7 +14,7 @@ use andon::model;
 use andon::settings::Settings;
 use anyhow::{Context, bail};
 
-use super::daemon::Daemon;
+use super::daemon::{self, Broker, Daemon};
 use super::load::Noise;
 use super::{SECONDS, figure};
 
@@ -43,8 +43,8 @@ fn measure(how: &str, server: &str, clients: &str) -> anyhow::Result<()> {
     let (alone, alone_cpu) = runtime_alone()?;
     told("runtime_alone", alone, "rows/s");
     told("runtime_alone_cpu", alone_cpu, "us/row");
-    let config = "[[prediction]]\nname = \"conv\"\nmodel = \"bench-conv1d\"\nassets = [\"*\"]\n";
-    let daemon = Daemon::start(config)?;
+    let broker = Broker::start()?;
+    let daemon = Daemon::start(&daemon::json_config(broker.port, 0))?;
     pin(daemon.id(), server)?;
     pin(std::process::id(), clients)?;
     closed(daemon.http, WARM_UP)?;
