@@ -61,7 +61,7 @@ def surface(seed, pits):
     grey += dice.normal(0, 0.03, 576)[None, :]
     for _ in range(pits):
         cx, cy, wide, high = dice.uniform(80, 500), dice.uniform(80, 160), dice.uniform(6, 26), dice.uniform(4, 14)
-        rough = 1 + 0.35 * numpy.sin(5 * numpy.arctan2(y - cy, x - cx) + cx)
+        rough = 1 + 0.15 * numpy.sin(4 * numpy.arctan2(y - cy, x - cx) + cx)
         grey -= 0.4 * numpy.clip(1.5 - ((x - cx) / wide / rough) ** 2 - ((y - cy) / high / rough) ** 2, 0, 1)
     pixels = (numpy.clip(grey, 0, 1) * 255).astype(numpy.uint8)
     return encode(576, 240, numpy.repeat(pixels[:, :, None], 3, axis=2))

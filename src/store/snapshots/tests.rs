@@ -64,7 +64,7 @@ fn snapshot(second: i64) -> NewSnapshot {
         remark: "{}".into(),
         width: 192,
         height: 128,
-        jpeg: Bytes::from(vec![u8::try_from(second % 256).unwrap(); 4000]),
+        jpeg: Bytes::from(vec![u8::try_from(second.rem_euclid(256)).unwrap(); 4000]),
         most: 3,
     }
 }
@@ -140,9 +140,9 @@ async fn pictures_go_by_age_unless_the_clock_is_in_doubt() {
     let now = Timestamp::from_secs(BEGIN + 3700);
     let mut connection = location.writer().await.unwrap();
     let (gauges, retention) = (Gauges::default(), Retention::new(&settings));
-    let long_before = Timestamp::from_secs(BEGIN - 9_000_000);
-    let doubted = StoredClock::begin(Heritage::Believed(long_before), AGE, now);
-    let step = retention.step(&mut connection, 0, &doubted, now, &gauges).await.unwrap();
+    let doubted = StoredClock::begin(Heritage::Believed(now), AGE, now);
+    let a_year_on = now.saturating_add(Duration::from_secs(365 * 86_400));
+    let step = retention.step(&mut connection, 0, &doubted, a_year_on, &gauges).await.unwrap();
     assert_eq!((step, gauges.get().snapshots), (Step::Done, 4));
     let clock = StoredClock::begin(Heritage::Believed(now), AGE, now);
     let step = retention.step(&mut connection, 0, &clock, now, &gauges).await.unwrap();
