@@ -14,10 +14,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy
 import rig
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from test_board import CONFIG
+from test_pictures import encode
 
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180)}
 PAGES = {"line": "/", "asset": "/assets/press-2", "history": "/history", "models": "/models", "health": "/health", "config": "/config"}
@@ -28,6 +30,14 @@ MODEL = """
 name = "failure"
 model = "machine-failure"
 assets = ["mill-*"]
+[[prediction]]
+name = "surface"
+model = "surface-defect"
+assets = ["press-*"]
+[[mqtt]]
+broker = "plant"
+topic = "plant/{asset}/camera"
+payload = "image"
 [drift]
 frames = 600
 [runtime]
@@ -41,6 +51,20 @@ def mill(dice, asset):
     values["torque"] *= 1.25 if asset == "mill-2" else 1
     values |= {"type": dice.choices([0, 1, 2], [6, 3, 1])[0], "tool_wear": dice.uniform(0, 220)}
     return {tag: round(value, 2) for tag, value in values.items()}
+
+
+def surface(seed, pits):
+    """A turned surface as a camera sees it, drawn: light from above, traces of the tool, and pits."""
+    dice = numpy.random.default_rng(seed)
+    y, x = numpy.mgrid[0:240, 0:576]
+    grey = 0.25 + 0.45 * numpy.sin(numpy.pi * y / 240) ** 1.5 + 0.02 * numpy.sin(x / 3) + dice.normal(0, 0.02, y.shape)
+    grey += dice.normal(0, 0.03, 576)[None, :]
+    for _ in range(pits):
+        cx, cy, wide, high = dice.uniform(80, 500), dice.uniform(80, 160), dice.uniform(6, 26), dice.uniform(4, 14)
+        rough = 1 + 0.15 * numpy.sin(4 * numpy.arctan2(y - cy, x - cx) + cx)
+        grey -= 0.4 * numpy.clip(1.5 - ((x - cx) / wide / rough) ** 2 - ((y - cy) / high / rough) ** 2, 0, 1)
+    pixels = (numpy.clip(grey, 0, 1) * 255).astype(numpy.uint8)
+    return encode(576, 240, numpy.repeat(pixels[:, :, None], 3, axis=2))
 
 
 class Here(rig.Andon):
@@ -59,8 +83,9 @@ def main(target):
         folder = Path(name)
         broker = rig.Mosquitto(folder)
         config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", "andon.db")
-        shipped, kept = (root / "models" / "machine-failure" for root in (rig.ROOT, folder))
-        shutil.copytree(shipped, kept)
+        for model in ("machine-failure", "surface-defect"):
+            shutil.copytree(rig.ROOT / "models" / model, folder / "models" / model)
+        kept = folder / "models" / "machine-failure"
         daemon = Here(folder, MODEL + config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
         publisher = rig.Publisher(broker)
         try:
@@ -84,6 +109,9 @@ def main(target):
                 label = {"time": rig.stamp(at_ms), "label": "bad" if dice.random() < 0.1 else "good"}
                 publisher.json(f"acme/plant7/{asset}/label/failure", label)
             publisher.flush()
+            for number, pits in enumerate([0, 0, 1, 0, 0, 6, 0, 9]):
+                publisher.client.publish("plant/press-2/camera", surface(number, pits), qos=1).wait_for_publish(10)
+                rig.wait_for("it is kept", lambda: (daemon._get("/api/v1/assets/press-2/snapshots") or "").count("path") == number + 1)
             shots(daemon, target, folder)
         finally:
             publisher.close()
@@ -129,6 +157,9 @@ def shots(daemon, target, folder):
                             "return document.querySelector('[data-rate-of]')?.textContent !== '–'"))
                     if page == "config":
                         browser.execute_script("document.querySelector('.finding').scrollIntoView({block: 'center'})")
+                    if page == "asset":
+                        rig.wait_for("the pictures are drawn", lambda: browser.execute_script(
+                            "return [...document.images].every(img => img.complete && img.naturalWidth)"))
                     browser.save_screenshot(str(target / f"{page}-{device}-{tone}.png"))
                     if page == "config":
                         daemon.config.write_text(good)

@@ -7,6 +7,7 @@ import urllib.parse
 from pathlib import Path
 
 import rig
+from test_pictures import grey
 
 CONFIG = """
 [site]
@@ -21,6 +22,16 @@ broker = "plant"
 topic = "plant/{asset}/telemetry"
 payload = "json"
 values = "values"
+[[mqtt]]
+broker = "plant"
+topic = "plant/{asset}/camera"
+payload = "image"
+[[prediction]]
+name = "bright"
+model = "brightness"
+assets = ["press-*"]
+[runtime]
+models = "tests/data/models"
 [[rule]]
 name = "hot"
 assets = ["press-*"]
@@ -42,6 +53,8 @@ def test_the_api_is_what_its_document_says(start, broker, tmp_path):
     publisher = start(rig.Publisher(broker))
     publisher.json("plant/press-1/telemetry", {"values": {"temperature": 91.0}})
     publisher.client.publish("plant/press-1/telemetry", b"not json", qos=1).wait_for_publish(10)
+    publisher.client.publish("plant/press-1/camera", grey(60), qos=1).wait_for_publish(10)
+    rig.wait_for("a picture is kept", lambda: "path" in (daemon._get("/api/v1/assets/press-1/snapshots") or ""))
     rig.wait_for("an alert stands", lambda: "press-1" in (daemon._get("/api/v1/alerts") or ""))
 
     command = [

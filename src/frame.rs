@@ -3,6 +3,7 @@
 //! `docs/model-card.md` defines every number here; a data scientist must get the same ones.
 
 mod image;
+mod kept;
 mod series;
 mod spec;
 
@@ -17,7 +18,7 @@ pub use self::spec::{
 };
 use crate::asset::AssetId;
 use crate::feature::{Feature, Signal, Spectra, Statistic};
-use crate::picture::{self, Limits};
+use crate::picture::{self, Limits, Picture};
 use crate::settings::{Extent, Fill};
 use crate::snapshot::{Fate, Showing};
 use crate::time::Timestamp;
@@ -38,6 +39,8 @@ pub struct Frame {
     pub spec: Arc<FrameSpec>,
     /// What `values` are still to be made of.
     pub picture: Option<Showing>,
+    /// What was looked at, while somebody wants it in small.
+    pub decoded: Option<Picture>,
 }
 
 impl Frame {
@@ -51,7 +54,8 @@ impl Frame {
     ) -> Self {
         let evidence = Evidence { start: arrived, end: arrived, samples: 1, coverage: 1.0 };
         let (values, latest, picture) = (Vec::new(), Vec::new(), Some(picture));
-        Self { prediction, asset, evidence, values, latest, arrived, spec, picture }
+        let decoded = None;
+        Self { prediction, asset, evidence, values, latest, arrived, spec, picture, decoded }
     }
 
     /// Makes the values where a picture waits for it; false where none come out, and the picture
@@ -61,6 +65,7 @@ impl Frame {
         match picture::decode(&picture.bytes, Limits::default()) {
             Ok(decoded) => {
                 self.values = image.tensor(&decoded);
+                self.decoded = picture.keeper.is_some().then_some(decoded);
                 true
             }
             Err(error) => {
@@ -174,6 +179,7 @@ pub fn build(
         arrived: window.arrived,
         spec: Arc::clone(spec),
         picture: None,
+        decoded: None,
     })
 }
 

@@ -32,7 +32,8 @@ pub struct Reading {
 /// The newest verdict on an asset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
-    /// End of its window, event time.
+    /// Begin and end of its window, event time.
+    pub from: Timestamp,
     pub at: Timestamp,
     pub score: f64,
     pub label: Option<Arc<str>>,
@@ -76,6 +77,8 @@ pub struct Live {
     tags: Mutex<TagPatterns>,
     readings: Mutex<Vec<Option<Reading>>>,
     scores: Mutex<BTreeMap<(AssetId, PredictionId), Score>>,
+    /// When the last picture came that a model looks at.
+    pictures: Mutex<BTreeMap<AssetId, Timestamp>>,
     alerts: Mutex<BTreeMap<(String, String), AlertRecord>>,
     moves: watch::Sender<u64>,
     drift: Arc<Mutex<Watcher>>,
@@ -91,6 +94,7 @@ impl Live {
             tags: Mutex::new(patterns(&settings.tag)),
             readings: Mutex::default(),
             scores: Mutex::default(),
+            pictures: Mutex::default(),
             alerts: Mutex::default(),
             moves: watch::Sender::new(0),
             drift: Arc::new(Mutex::new(Watcher::new(settings.drift.clone(), Vec::new()))),
@@ -161,12 +165,28 @@ impl Live {
         }
     }
 
+    /// A picture has come.
+    pub fn pictured(&self, asset: AssetId, at: Timestamp) {
+        let mut pictures = lock(&self.pictures);
+        let last = pictures.entry(asset).or_insert(at);
+        *last = at.max(*last);
+    }
+
+    /// The assets that have pictures, and when the last one came.
+    pub fn pictures(&self) -> Vec<(AssetId, Timestamp)> {
+        lock(&self.pictures).iter().map(|(asset, at)| (*asset, *at)).collect()
+    }
+
     pub fn judged(&self, verdict: &Verdict) {
         if verdict.model.is_some() {
             lock(&self.drift).score(verdict.prediction, verdict.asset, verdict.score);
         }
-        let score =
-            Score { at: verdict.evidence.end, score: verdict.score, label: verdict.label.clone() };
+        let score = Score {
+            from: verdict.evidence.start,
+            at: verdict.evidence.end,
+            score: verdict.score,
+            label: verdict.label.clone(),
+        };
         lock(&self.scores).insert((verdict.asset, verdict.prediction), score);
     }
 

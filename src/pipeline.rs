@@ -30,6 +30,7 @@ use crate::reload::{Report, SwapEnds, Swaps, Tuning};
 use crate::sample::Batch;
 use crate::serving::{self, Shelf};
 use crate::settings::{Publish, Settings};
+use crate::snapshot::Thumbnail;
 use crate::sources::{Sinks, Sources};
 use crate::stages::{Phase, Stages};
 use crate::standing::Standing;
@@ -48,6 +49,9 @@ const BATCHES: usize = 32;
 const VERDICTS: usize = 4096;
 /// Verdicts of shadows; where the main loop falls behind, the shadows wait.
 const SHADOWED: usize = 1024;
+/// Pictures in small between the model workers and the main loop: more than wait before a model when
+/// all ends.
+const THUMBNAILS: usize = 64;
 /// Explanations between the model workers and the main loop; more are not asked for at once.
 const EXPLAINED: usize = 1024;
 const COMMANDS: usize = 64;
@@ -84,6 +88,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
     let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
     let (explained, explained_out) = mpsc::channel::<Explained>(EXPLAINED);
+    let (thumbnails, thumbnails_out) = mpsc::channel::<Thumbnail>(THUMBNAILS);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
     let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
     let (reshadows, reshadows_out) = mpsc::channel::<Reshadow>(RETUNES);
@@ -169,6 +174,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         store: store.clone(),
         wire: egress.as_ref().map(|egress| egress.wire.clone()),
         publisher: egress.as_ref().map(|egress| egress.publisher.clone()),
+        thumbnails,
         standing,
     };
     let mut feeds = Feeds {
@@ -182,6 +188,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         retunes: retunes_out,
         reshadows: reshadows_out,
         shadowed: shadowed_out,
+        thumbnails: thumbnails_out,
     };
     let mut watch = Watch::new(watch);
     watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;

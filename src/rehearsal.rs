@@ -127,6 +127,7 @@ impl Rehearsal {
             arrived: ARRIVED,
             spec: Arc::clone(&self.prediction.spec),
             picture: None,
+            decoded: None,
         });
         debug_assert_eq!(submitted, Submitted::Queued);
         while let Ok(verdict) = self.verdicts.try_recv() {

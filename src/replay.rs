@@ -205,7 +205,7 @@ impl Replay {
         match self.engines[worker].infer(&[frame]) {
             Ok((verdicts, error)) => {
                 self.counts.unhealthy += u64::from(error.is_some());
-                for verdict in verdicts {
+                for verdict in verdicts.into_iter().flatten() {
                     self.judge(&verdict, out);
                 }
             }

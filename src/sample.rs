@@ -20,6 +20,14 @@ pub enum Quality {
 }
 
 impl Quality {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Uncertain => "uncertain",
+            Self::Bad => "bad",
+        }
+    }
+
     pub const fn from_u8(code: u8) -> Option<Self> {
         match code {
             0 => Some(Self::Good),

@@ -2,12 +2,15 @@
 //!
 //! The unit is a picture. received = the sum of all fates + in flight, as in the ledger of samples.
 
+mod thumbnail;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+pub use self::thumbnail::{Keeper, Remark, Thumbnail};
 use crate::time::Timestamp;
 
 /// Pictures that wait, of all sources, encoded. What comes beyond that is given up, or waits where it is.
@@ -134,7 +137,8 @@ impl Snapshot {
         let bytes = self.bytes.clone();
         let open = Open { left: count, fate: None, whole: Some(self) };
         let open = Arc::new(Mutex::new(open));
-        (0..count).map(|_| Showing { bytes: bytes.clone(), open: Arc::clone(&open) }).collect()
+        let showing = |_| Showing { bytes: bytes.clone(), open: Arc::clone(&open), keeper: None };
+        (0..count).map(showing).collect()
     }
 }
 
@@ -156,6 +160,8 @@ struct Open {
 pub struct Showing {
     pub bytes: Bytes,
     open: Arc<Mutex<Open>>,
+    /// Who wants it in small when the model has answered.
+    pub keeper: Option<Keeper>,
 }
 
 impl Showing {

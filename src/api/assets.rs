@@ -14,7 +14,6 @@ use super::shape::{Alert, Asset, AssetDetail, AssetState, Judgement, Tag};
 use crate::alert::{AlertRecord, AlertState};
 use crate::asset::{AssetId, NamePattern};
 use crate::live::{Judge, Live, Reading};
-use crate::sample::Quality;
 use crate::settings::Direction;
 use crate::tag::TagInfo;
 use crate::time::Timestamp;
@@ -95,11 +94,7 @@ fn tag(live: &Live, info: &TagInfo, reading: Reading, now: Timestamp) -> Tag {
         tag: info.name.to_string(),
         unit: settings.as_ref().and_then(|settings| settings.unit.clone()),
         value: Some(reading.value).filter(|value| value.is_finite()),
-        quality: match reading.quality {
-            Quality::Good => "good",
-            Quality::Uncertain => "uncertain",
-            Quality::Bad => "bad",
-        },
+        quality: reading.quality.as_str(),
         time: reading.time,
         age: now.since(reading.received).as_secs_f64(),
         range: settings.and_then(|settings| settings.range),
@@ -115,6 +110,12 @@ pub fn assets(desk: &Desk, now: Timestamp) -> Vec<Asset> {
         *tags += 1;
         let reading = readings.get(id.0 as usize).copied().flatten();
         *last = (*last).max(reading.map(|reading| reading.received));
+    }
+    for (id, at) in desk.live.pictures() {
+        if let Some(name) = desk.registry.asset_name(id) {
+            let (_, last) = found.entry(name.to_string()).or_default();
+            *last = (*last).max(Some(at));
+        }
     }
     let mut alerts: BTreeMap<String, Vec<AlertRecord>> = BTreeMap::new();
     for alert in desk.live.alerts() {
@@ -188,6 +189,7 @@ fn judgements(live: &Live, asset: AssetId, name: &str) -> Vec<Judgement> {
             device: model.map(|model| model.device.clone()),
             score: score.as_ref().map(|score| score.score),
             label: score.as_ref().and_then(|score| score.label.as_deref().map(str::to_owned)),
+            from: score.as_ref().map(|score| score.from),
             at: score.map(|score| score.at),
             raise: judge.raise,
             clear: judge.clear,

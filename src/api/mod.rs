@@ -14,6 +14,7 @@ pub(crate) mod remote;
 mod samples;
 pub(crate) mod shadow;
 pub mod shape;
+mod snapshots;
 mod stock;
 mod store;
 
@@ -31,6 +32,7 @@ pub(crate) use self::alerts::history;
 pub use self::alerts::{alert, command};
 pub use self::assets::{asset, assets};
 pub use self::problem::Problem;
+pub(crate) use self::snapshots::{alert_snapshots, snapshots};
 use crate::live::Live;
 use crate::reload::SwapDesk;
 use crate::serving::Shelf;
@@ -86,6 +88,8 @@ pub fn router(desk: Desk) -> Router {
         .routes(routes!(assets::list_assets))
         .routes(routes!(assets::get_asset))
         .routes(routes!(assets::list_tags))
+        .routes(routes!(snapshots::list_snapshots))
+        .routes(routes!(snapshots::get_snapshot))
         .routes(routes!(alerts::list_alerts))
         .routes(routes!(alerts::post_command))
         .routes(routes!(alerts::list_history))

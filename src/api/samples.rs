@@ -36,7 +36,8 @@ pub(super) struct Stretch {
     points: Option<u32>,
 }
 
-/// The samples of a tag in buckets of equal length, each with its least, greatest and newest value.
+/// The samples of a tag in buckets of equal length, each with its least, greatest and newest value and
+/// its worst quality.
 #[utoipa::path(
     get, path = "/api/v1/samples", params(Stretch),
     responses(
@@ -83,6 +84,8 @@ fn buckets(samples: &[Sample], from: Timestamp, to: Timestamp, points: u32) -> S
         series.min.push(measured().reduce(f64::min));
         series.max.push(measured().reduce(f64::max));
         series.last.push(measured().next_back());
+        let worst = part.iter().map(|sample| sample.quality).max().unwrap_or_default();
+        series.quality.push(worst.as_str());
     }
     series
 }
@@ -90,6 +93,7 @@ fn buckets(samples: &[Sample], from: Timestamp, to: Timestamp, points: u32) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Quality;
     use crate::tag::TagId;
 
     #[test]
@@ -108,6 +112,11 @@ mod tests {
             (Some(0.0), Some(9.0), Some(9.0))
         );
         assert_eq!((series.min[5], series.max[5], series.last[5]), (None, None, None));
+        samples[3].quality = Quality::Uncertain;
+        samples[10] = Sample::missing(TagId(0), at(10));
+        let series = buckets(&samples, at(0), at(100), 10);
+        assert_eq!(series.quality[..3], ["uncertain", "bad", "good"], "the worst of each");
+        assert_eq!(series.min[1], Some(1.0));
         let whole = buckets(&samples[..7], at(0), at(100), 10);
         assert_eq!(whole.last.len(), 7, "few samples are given one by one");
         let wide = buckets(&samples, Timestamp::MIN, Timestamp::MAX, 5000);

@@ -35,7 +35,7 @@ pub struct Asset {
     /// Alerts that are not over and done with.
     pub alerts: usize,
     pub tags: usize,
-    /// When its newest sample came.
+    /// When its newest sample or picture came.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_data: Option<Timestamp>,
 }
@@ -76,6 +76,9 @@ pub struct Judgement {
     pub device: Option<String>,
     pub score: Option<f64>,
     pub label: Option<String>,
+    /// Begin of the window.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
     /// End of the window.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
@@ -85,6 +88,37 @@ pub struct Judgement {
     /// `above` or `below` the limit is bad.
     pub bad: &'static str,
     pub tags: Vec<String>,
+}
+
+/// A picture that is kept in small, with what a model said of it then.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Snapshot {
+    pub id: i64,
+    /// Where its JPEG is.
+    pub path: String,
+    pub asset: String,
+    pub prediction: String,
+    /// When the picture came.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// `bad` where the score reached the limit, `good` where it did not; absent without a limit.
+    pub verdict: Option<&'static str>,
+    pub score: f64,
+    pub label: Option<String>,
+    /// Where an alert was raised then.
+    pub raise: Option<f64>,
+    /// `above` or `below` the limit is bad.
+    pub bad: &'static str,
+    /// The alert that this picture raised.
+    pub alert_id: Option<String>,
+    /// `name version`
+    pub model: Option<String>,
+    pub device: Option<String>,
+    /// Of the JPEG, pixels.
+    pub width: u16,
+    pub height: u16,
+    /// Of the JPEG.
+    pub bytes: u32,
 }
 
 /// An alert as `docs/alerts.md` has it.
@@ -200,6 +234,8 @@ pub struct Series {
     pub min: Vec<Option<f64>>,
     pub max: Vec<Option<f64>>,
     pub last: Vec<Option<f64>>,
+    /// The worst of the bucket: `good`, `uncertain` or `bad`.
+    pub quality: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]

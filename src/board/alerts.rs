@@ -1,23 +1,33 @@
 //! Alerts as cards: what, since when, why, who says so, and what a person can do.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::words::Words;
-use super::{ago, link, number};
-use crate::api::shape::{Alert, AssetState, Reason};
+use super::{ago, link, number, snapshots};
+use crate::api::shape::{Alert, AssetState, Reason, Snapshot};
 use crate::time::Timestamp;
 
 /// Reasons shown; the rest stands in the alert's message.
 const REASONS: usize = 3;
 
-pub(super) fn render(alerts: &[Alert], words: &Words, now: Timestamp) -> Markup {
+/// Pictures that raised alerts, by alert.
+pub(super) type Pictures = BTreeMap<String, Snapshot>;
+
+pub(super) fn render(
+    alerts: &[Alert],
+    pictures: &Pictures,
+    words: &Words,
+    now: Timestamp,
+) -> Markup {
     html! {
         @if alerts.is_empty() { p.none { (words.no_alerts) } }
-        @for alert in alerts { (card(alert, words, now)) }
+        @for alert in alerts { (card(alert, pictures.get(&alert.alert_id), words, now)) }
     }
 }
 
-fn card(alert: &Alert, words: &Words, now: Timestamp) -> Markup {
+fn card(alert: &Alert, raised_by: Option<&Snapshot>, words: &Words, now: Timestamp) -> Markup {
     let state = match alert.state.as_str() {
         "active" => AssetState::Alert,
         "acknowledged" => AssetState::Acknowledged,
@@ -28,6 +38,7 @@ fn card(alert: &Alert, words: &Words, now: Timestamp) -> Markup {
     let who = alert.model.as_deref().unwrap_or(words.rule);
     html! {
         article class={"card " (class)} data-asset=(alert.asset) data-prediction=(alert.prediction) {
+            @if let Some(snapshot) = raised_by { (snapshots::picture(snapshot, "raised", words)) }
             h3 {
                 span.shape aria-hidden="true" { (shape) } " "
                 a href=(link(&alert.asset)) { (alert.asset) } " – " (words.state(state))

@@ -32,7 +32,7 @@ async function refresh() {
 function speak() {
   const { lang } = document.body.dataset;
   if (!lang) return;
-  for (const a of main.querySelectorAll('a[href^="/"]')) {
+  for (const a of main.querySelectorAll('a[href^="/"]:not([href^="/api/"])')) {
     const url = new URL(a.href);
     url.searchParams.set('lang', lang);
     a.href = url;
@@ -63,7 +63,13 @@ function put(body) {
   const typed = new Map([...main.querySelectorAll('input[id]')].map(input => [input.id, input.value]));
   const open = [...main.querySelectorAll('details[open]')].map(details => details.id);
   const scrolled = [...main.querySelectorAll('pre')].map(pre => pre.scrollLeft);
+  const pictures = new Map([...main.querySelectorAll('img')].map(img => [img.src, img]));
   main.innerHTML = body;
+  // A picture that is there already is not loaded and drawn anew.
+  for (const img of main.querySelectorAll('img')) {
+    const there = pictures.get(img.src);
+    if (there?.naturalWidth && pictures.delete(img.src)) { there.alt = img.alt; img.replaceWith(there); }
+  }
   for (const input of main.querySelectorAll('input[id]')) input.value = typed.get(input.id) ?? input.value;
   for (const id of open) document.getElementById(id)?.setAttribute('open', '');
   main.querySelectorAll('pre').forEach((pre, at) => { pre.scrollLeft = scrolled[at] ?? 0; });
@@ -107,7 +113,7 @@ const SPAN = 600_000;
 const trends = new Map();
 
 async function load(asset, tag) {
-  if (!trends.has(tag)) trends.set(tag, { time_ms: [], min: [], max: [], last: [] });
+  if (!trends.has(tag)) trends.set(tag, { time_ms: [], min: [], max: [], last: [], quality: [] });
   const query = new URLSearchParams({ asset, tag, points: 600 });
   const answer = await fetch(`/api/v1/samples?${query}`);
   if (!answer.ok) return;
@@ -126,12 +132,13 @@ setInterval(() => {
 }, 10_000);
 
 function take(readings) {
-  for (const { tag, time, value } of readings) append(trends.get(tag), Date.parse(time), value);
+  for (const { tag, time, value, quality } of readings) append(trends.get(tag), Date.parse(time), value, quality);
 }
 
-function append(series, at, value) {
+function append(series, at, value, quality = 'good') {
   if (!series || at <= (series.time_ms.at(-1) ?? 0)) return;
   series.time_ms.push(at);
+  series.quality.push(quality);
   for (const name of ['min', 'max', 'last']) series[name].push(value);
   while (series.time_ms[0] < at - SPAN) for (const name in series) series[name].shift();
 }
@@ -142,7 +149,7 @@ const scores = new Map();
 function drawScores() {
   for (const figure of main.querySelectorAll('[data-score-of]')) {
     const { scoreOf, score, scoreAt } = figure.dataset;
-    if (!scores.has(scoreOf)) scores.set(scoreOf, { time_ms: [], min: [], max: [], last: [] });
+    if (!scores.has(scoreOf)) scores.set(scoreOf, { time_ms: [], min: [], max: [], last: [], quality: [] });
     append(scores.get(scoreOf), Number(scoreAt), Number(score));
     curve(figure, scores.get(scoreOf), figure.dataset);
   }
@@ -164,7 +171,7 @@ function patience(times) {
   return Math.max(5 * (steps[steps.length >> 1] ?? 0), 3000);
 }
 
-function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
+function curve(figure, { time_ms, min, max, last, quality }, { limit, marks, windows }) {
   const end = time_ms.at(-1), begin = Math.max(time_ms[0], end - SPAN);
   const least = Math.min(...min.filter(Number.isFinite)), most = Math.max(...max.filter(Number.isFinite));
   if (!Number.isFinite(least)) return;
@@ -173,7 +180,7 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
   const low = Math.min(least, ...limits), high = Math.max(most, ...limits);
   const x = at => ((at - begin) / Math.max(end - begin, 1) * 600).toFixed(1);
   const y = value => (112 - (value - low) / (high - low || 1) * 104).toFixed(1);
-  let path = '', gaps = '';
+  let path = '', gaps = '', dots = '';
   const bands = [];
   let run = null;
   const longest = patience(time_ms);
@@ -187,6 +194,9 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
       gaps += `<rect class="gap" x="${x(at)}" y="0" width="3" height="120"/>`;
       return;
     }
+    // In a bucket with readings some may be missing.
+    if (quality[i] === 'bad') gaps += `<rect class="gap" x="${x(at)}" y="0" width="3" height="120"/>`;
+    if (quality[i] === 'uncertain') dots += `M${x(at)} ${y(last[i])}h0`;
     // A reading that stands alone is a dot.
     path += run ? `L${x(at)} ${y(last[i])}` : `M${x(at)} ${y(last[i])}h0`;
     if (!run) bands.push(run = []);
@@ -195,11 +205,11 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
   const band = run => run.map(i => `${x(time_ms[i])},${y(max[i])}`)
     .concat(run.toReversed().map(i => `${x(time_ms[i])},${y(min[i])}`)).join(' ');
   const svg = figure.querySelector('svg');
-  svg.innerHTML = gaps + bands.map(run => `<polygon class="band" points="${band(run)}"/>`).join('')
+  svg.innerHTML = shaded(windows, begin, end, x) + gaps + bands.map(run => `<polygon class="band" points="${band(run)}"/>`).join('')
     + limits.map(value => `<line class="limit" x1="0" x2="600" y1="${y(value)}" y2="${y(value)}"/>`).join('')
     + (marks || '').split(',').filter(mark => mark >= begin && mark <= end)
       .map(mark => `<line class="mark" x1="${x(mark)}" x2="${x(mark)}" y1="0" y2="120"/>`).join('')
-    + `<path class="curve" d="${path}"/>`;
+    + `<path class="curve" d="${path}"/><path class="uncertain" d="${dots}"/>`;
   let scale = figure.querySelector('small');
   if (!scale) figure.append(scale = document.createElement('small'));
   const clock = at => new Date(at).toLocaleTimeString();
@@ -208,6 +218,12 @@ function curve(figure, { time_ms, min, max, last }, { limit, marks }) {
     scale.append(Object.assign(document.createElement('span'), { textContent: text }));
   }
 }
+
+// The windows that the last verdicts rest on.
+const shaded = (windows, begin, end, x) => (windows || '').split(',').map(span => span.split(':').map(Number))
+  .map(([from, to]) => [Math.max(from, begin), Math.min(to, end)])
+  .filter(([from, to]) => from < to)
+  .map(([from, to]) => `<rect class="window" x="${x(from)}" y="0" width="${(x(to) - x(from)).toFixed(1)}" height="120"/>`).join('');
 
 const short = value => Number(value.toPrecision(4)).toString();
 

@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod models;
 mod overview;
+mod snapshots;
 mod words;
 
 use axum::Router;
@@ -78,7 +79,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Reader {
 }
 
 async fn overview(State(desk): State<Desk>, reader: Reader) -> Response {
-    let body = overview::render(&desk, reader.words, Timestamp::now());
+    let body = overview::render(&desk, reader.words, Timestamp::now()).await;
     page(&desk, &reader, Page { here: "/", title: reader.words.overview, body })
 }
 
@@ -89,9 +90,8 @@ async fn asset(State(desk): State<Desk>, Path(name): Path<String>, reader: Reade
         let page = page(&desk, &reader, Page { here: "", title: &name, body });
         return (StatusCode::NOT_FOUND, page).into_response();
     };
-    // Without its marks a trend is still a trend.
-    let marks = asset::marks(&desk, &name, now).await.unwrap_or_default();
-    let body = asset::render(&asset, &marks, reader.words, now);
+    let besides = asset::Besides::read(&desk, &asset, now).await;
+    let body = asset::render(&asset, &besides, reader.words, now);
     page(&desk, &reader, Page { here: "", title: &name, body })
 }
 

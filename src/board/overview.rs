@@ -8,9 +8,11 @@ use crate::api::shape::{Alert, Asset};
 use crate::api::{self, Desk};
 use crate::time::Timestamp;
 
-pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
+pub(super) async fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
     let assets = api::assets(desk, now);
     let active: Vec<Alert> = desk.live.alerts().into_iter().map(Alert::from).collect();
+    // Without its picture an alert is still an alert.
+    let pictures = api::alert_snapshots(desk, &active).await.unwrap_or_default();
     html! {
         h1 { (words.overview) }
         @if assets.is_empty() { p { (words.no_assets) } }
@@ -18,7 +20,7 @@ pub(super) fn render(desk: &Desk, words: &Words, now: Timestamp) -> Markup {
             @for asset in &assets { (tile(asset, words, now)) }
         }
         h2 { (words.alerts) " " span.count { (active.len()) } }
-        (alerts::render(&active, words, now))
+        (alerts::render(&active, &pictures, words, now))
     }
 }
 

@@ -195,6 +195,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
         arrived: Timestamp::from_secs(1),
         spec: Arc::clone(&spec),
         picture: None,
+        decoded: None,
     };
     let frames: Vec<Frame> =
         golden.chunks(spec.item_len()).cycle().take(runs * batch).map(frame).collect();
@@ -236,6 +237,7 @@ fn load(
         window: WindowSettings::default(),
         alert: AlertPolicy { raise, ..AlertPolicy::default() },
         devices: Some(vec![device.to_owned()]),
+        snapshots: 0,
     });
     let Loaded { mut predictions, mut models } = model::load(&settings).map_err(|errors| {
         anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))

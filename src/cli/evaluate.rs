@@ -184,6 +184,7 @@ fn load(arguments: &Arguments) -> anyhow::Result<(Loaded, Card)> {
         window: WindowSettings::default(),
         alert: AlertPolicy { raise: arguments.threshold, ..AlertPolicy::default() },
         devices: None,
+        snapshots: 0,
     });
     let loaded = model::load(&settings).map_err(|errors| {
         let all: Vec<String> = errors.iter().map(ToString::to_string).collect();

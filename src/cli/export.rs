@@ -13,7 +13,7 @@ use self::partition::{Folder, Partition};
 use super::recorded::{self, Stretch};
 use crate::asset::NamePattern;
 use crate::config;
-use crate::sample::{Quality, Sample};
+use crate::sample::Sample;
 use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
 
@@ -148,11 +148,7 @@ impl Rows {
 
     fn write(&mut self, names: &Names, sample: &Sample) -> anyhow::Result<()> {
         let Some(name) = names.get(sample.tag) else { return Ok(()) };
-        let quality = match sample.quality {
-            Quality::Good => "good",
-            Quality::Uncertain => "uncertain",
-            Quality::Bad => "bad",
-        };
+        let quality = sample.quality.as_str();
         match self {
             Self::Csv(csv, count) => {
                 let [asset, tag] = name;

@@ -21,6 +21,9 @@ use crate::verdict::{
 /// Frames wait no longer than so many questions take.
 const QUESTIONS_AT_ONCE: usize = 16;
 
+/// A batch's verdicts, and what was wrong with one of the answers.
+pub type Inferred = (Vec<Option<Verdict>>, Option<String>);
+
 /// How a model is run.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
@@ -70,8 +73,9 @@ impl Engine {
         self.manner.max_batch
     }
 
-    /// The verdicts, and the last thing that was wrong with an answer.
-    pub fn infer(&mut self, batch: &[Frame]) -> Result<(Vec<Verdict>, Option<String>), RunError> {
+    /// The verdict of each frame, none where the answer cannot be believed, and the last thing that
+    /// was wrong with one.
+    pub fn infer(&mut self, batch: &[Frame]) -> Result<Inferred, RunError> {
         self.items.clear();
         batch.iter().for_each(|frame| self.items.extend_from_slice(&frame.values));
         let started = Instant::now();
@@ -87,9 +91,10 @@ impl Engine {
         let numbers = std::mem::take(&mut self.numbers);
         for (frame, row) in batch.iter().zip(numbers.chunks(width)) {
             match self.session.judge().answer(row, &frame.values) {
-                Ok(answer) => verdicts.push(self.verdict(frame, answer, row)),
+                Ok(answer) => verdicts.push(Some(self.verdict(frame, answer, row))),
                 Err(error) => {
                     self.stats.unhealthy();
+                    verdicts.push(None);
                     wrong = Some(error.to_string());
                 }
             }

@@ -43,6 +43,8 @@ pub struct LoadedPrediction {
     pub model: Arc<ModelIdentity>,
     /// Place in [`Loaded::models`].
     pub worker: usize,
+    /// Pictures of an asset that are kept in small.
+    pub snapshots: u32,
 }
 
 /// A model in memory, without a thread yet.
@@ -255,6 +257,7 @@ impl Loader<'_> {
             spec: Arc::new(bound.spec),
             model: Arc::clone(&self.models[worker].identity),
             worker,
+            snapshots: prediction.snapshots,
         }))
     }
 

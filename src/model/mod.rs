@@ -36,7 +36,7 @@ pub use self::active::{Active, ActiveError, Choice};
 pub use self::answer::{Answer, Unhealthy};
 pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
-pub use self::engine::{Engine, Inquiry};
+pub use self::engine::{Engine, Inferred, Inquiry};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::external::outside_file;
 pub use self::golden::GoldenError;

@@ -22,6 +22,10 @@ use crate::frame::Frame;
 use crate::snapshot::Fate;
 use crate::verdict::{Explained, Verdict};
 
+/// Decoded pixels that are held until the verdicts are out, to make thumbnails of them then; beyond
+/// that a picture is made small before.
+const HELD_PIXELS: usize = 16_000_000;
+
 /// So long after its alert a reason still helps.
 const EXPLAIN_WITHIN: Duration = Duration::from_millis(200);
 
@@ -145,8 +149,8 @@ impl Task {
             match work {
                 Work::Frames => {
                     self.rank.let_others_go_first();
-                    batch.retain_mut(Frame::develop);
-                    if !batch.is_empty() && !self.answer(&batch) {
+                    develop(&mut batch);
+                    if !batch.is_empty() && !self.answer(&mut batch) {
                         return;
                     }
                     batch.clear();
@@ -165,7 +169,7 @@ impl Task {
     }
 
     /// False when nobody takes the verdicts.
-    fn answer(&mut self, batch: &[Frame]) -> bool {
+    fn answer(&mut self, batch: &mut [Frame]) -> bool {
         let (verdicts, error, fate) = match self.engine.infer(batch) {
             Ok((verdicts, error)) => (verdicts, error, Fate::Shown),
             Err(error) => {
@@ -174,12 +178,17 @@ impl Task {
             }
         };
         self.report(error);
-        let taken = verdicts.into_iter().all(|verdict| self.out.blocking_send(verdict).is_ok());
+        let seen = remembered(batch, &verdicts);
+        let mut verdicts = verdicts.into_iter().flatten();
+        let taken = verdicts.all(|verdict| self.out.blocking_send(verdict).is_ok());
         if taken {
             batch
                 .iter()
                 .filter_map(|frame| frame.picture.as_ref())
                 .for_each(|p| p.end(fate.clone()));
+            for (at, verdict) in seen {
+                batch[at].keep(verdict);
+            }
         }
         taken
     }
@@ -208,4 +217,27 @@ impl Task {
             }
         }
     }
+}
+
+/// Pictures become values; those that are none leave.
+fn develop(batch: &mut Vec<Frame>) {
+    let mut held = 0;
+    batch.retain_mut(|frame| {
+        let is_there = frame.develop();
+        held += frame.pixels();
+        if held > HELD_PIXELS {
+            held -= frame.pixels();
+            frame.shrink();
+        }
+        is_there
+    });
+}
+
+/// The places and verdicts of frames whose pictures are kept in small.
+fn remembered(batch: &[Frame], verdicts: &[Option<Verdict>]) -> Vec<(usize, Verdict)> {
+    let kept = |(at, (frame, verdict)): (usize, (&Frame, &Option<Verdict>))| {
+        let verdict = frame.decoded.as_ref().and(verdict.as_ref())?;
+        Some((at, verdict.clone()))
+    };
+    batch.iter().zip(verdicts).enumerate().filter_map(kept).collect()
 }

@@ -1,9 +1,10 @@
-//! Pictures from bytes: JPEG and PNG, eight bits a channel, red, green and blue.
+//! Pictures from bytes: JPEG and PNG, eight bits a channel, red, green and blue; and back, in small.
 //!
 //! The header is read first; what is larger than [`Limits`] allows is refused before a pixel is decoded
 //! or a buffer is taken. Decoding costs milliseconds: never call it where sources are read.
 
 mod area;
+mod thumbnail;
 
 use std::io::Cursor;
 
@@ -13,6 +14,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 pub use self::area::{Crop, resize};
+pub use self::thumbnail::{THUMBNAIL_SIDE, encode, fit};
 
 /// What a picture may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

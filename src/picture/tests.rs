@@ -105,3 +105,34 @@ fn the_middle_has_the_shape_that_is_asked_for() {
     let middle = Crop { left: 150.0, top: 0.0, width: 100.0, height: 100.0 };
     assert_eq!(Crop::middle(&picture, 20, 20), middle);
 }
+
+#[test]
+fn a_thumbnail_keeps_the_shape_and_what_is_in_it() {
+    let left_red = |width: usize, height: usize| {
+        let row = |x: usize| if x < width / 2 { [220, 20, 20] } else { [20, 20, 220] };
+        let rgb = (0..width * height).flat_map(|at| row(at % width)).collect();
+        Picture { width, height, rgb }
+    };
+    for ((width, height), small) in [
+        ((1200, 800), (192, 128)),
+        ((800, 1200), (128, 192)),
+        ((4000, 3), (192, 1)),
+        ((64, 48), (64, 48)),
+    ] {
+        let fitted = fit(left_red(width, height), THUMBNAIL_SIDE);
+        assert_eq!((fitted.width, fitted.height), small, "{width} x {height}");
+        let again = decode(&encode(&fitted).unwrap(), Limits::default()).unwrap();
+        assert_eq!((again.width, again.height), small);
+        let pixel = |x: usize| &again.rgb[x * 3..x * 3 + 3];
+        let near =
+            |got: &[u8], want: [u8; 3]| got.iter().zip(want).all(|(a, b)| a.abs_diff(b) < 40);
+        assert!(near(pixel(2), [220, 20, 20]), "{:?}", pixel(2));
+        assert!(near(pixel(small.0 - 3), [20, 20, 220]), "{:?}", pixel(small.0 - 3));
+    }
+}
+
+#[test]
+fn no_jpeg_holds_a_side_of_65536() {
+    let rgb = vec![0; 65_536 * 3];
+    assert_eq!(encode(&Picture { width: 65_536, height: 1, rgb }), None);
+}

@@ -30,6 +30,20 @@ pub struct Prediction {
     pub alert: AlertPolicy,
     /// Override of the card's device chain, such as `["cuda", "cpu"]`.
     pub devices: Option<Vec<String>>,
+    /// Of a model that takes pictures: so many of the last ones of each asset are kept in small with
+    /// what it said, beside those that raised an alert. 0 keeps none.
+    #[serde(default = "snapshots")]
+    #[schemars(range(max = 1000))]
+    pub snapshots: u32,
+}
+
+impl Prediction {
+    /// The most that `snapshots` may be.
+    pub const MOST_SNAPSHOTS: u32 = 1000;
+}
+
+const fn snapshots() -> u32 {
+    20
 }
 
 /// A window's settings; in the card all that the model needs, in the configuration only what differs.

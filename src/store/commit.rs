@@ -172,6 +172,7 @@ impl Script {
             );
             self.bind(QUARANTINE_KEPT);
         }
+        self.snapshots(&chores.snapshots);
         let marks: Vec<_> = chores.marks.iter().collect();
         for marks in marks.chunks(ROWS_A_STATEMENT) {
             self.rows(
@@ -204,12 +205,12 @@ impl Script {
         self.statement(&format!("{insert}{rows};"));
     }
 
-    fn statement(&mut self, sql: &str) {
+    pub(super) fn statement(&mut self, sql: &str) {
         self.sql.push_str(sql);
         self.statements += 1;
     }
 
-    fn bind<'a, T: Encode<'a, Sqlite> + Type<Sqlite>>(&mut self, value: T) {
+    pub(super) fn bind<'a, T: Encode<'a, Sqlite> + Type<Sqlite>>(&mut self, value: T) {
         Arguments::add(&mut self.arguments, value).expect("numbers, texts and bytes always encode");
     }
 }

@@ -19,6 +19,7 @@ mod read;
 mod retention;
 mod series;
 mod shared;
+mod snapshots;
 mod stats;
 mod writer;
 
@@ -33,6 +34,7 @@ pub use self::error::{OpenError, StoreClosed, StoreError};
 use self::queue::Offer;
 use self::read::Keep;
 use self::shared::Shared;
+pub use self::snapshots::{NewSnapshot, StoredSnapshot};
 pub use self::stats::StoreStats;
 pub use self::writer::StoreWriter;
 use crate::ledger::{Ledger, Shed};

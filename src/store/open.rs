@@ -12,6 +12,7 @@ use super::outbox::Outbox;
 use super::queue::{Limits, Queue};
 use super::retention::Retention;
 use super::shared::Shared;
+use super::snapshots;
 use super::writer::{Start, StoreWriter};
 use crate::ledger::Ledger;
 use crate::settings::StoreSettings;
@@ -26,6 +27,7 @@ struct Counts {
     first_block: i64,
     last_block: i64,
     last_event: i64,
+    last_snapshot: i64,
     oldest: Option<i64>,
     last_commit: Option<i64>,
 }
@@ -70,6 +72,8 @@ pub(super) async fn open_at(
         stats.oldest = counts.oldest.map(Timestamp::from_nanos);
         stats.set_aside = opened.set_aside;
     });
+    shared.queue().snapshots_from(counts.last_snapshot + 1);
+    snapshots::count(&mut opened.writer, &shared.gauges).await.map_err(failed)?;
     let writer = StoreWriter::new(Start {
         shared: Arc::clone(&shared),
         registry,
@@ -94,8 +98,10 @@ async fn counts(writer: &mut SqliteConnection) -> Result<Counts, sqlx::Error> {
          coalesce((SELECT min(id) FROM block), 1) AS first_block, \
          coalesce((SELECT max(id) FROM block), 0) AS last_block, \
          coalesce((SELECT max(id) FROM alert_event), 0) AS last_event, \
+         coalesce((SELECT max(id) FROM snapshot), 0) AS last_snapshot, \
          (SELECT min(max_time) FROM block) AS oldest, \
-         (SELECT received FROM block ORDER BY id DESC LIMIT 1) AS last_commit",
+         coalesce((SELECT received FROM block ORDER BY id DESC LIMIT 1), \
+         (SELECT max(at) FROM snapshot)) AS last_commit",
     )
     .fetch_one(writer)
     .await

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::AlertChange;
+use super::{AlertChange, NewSnapshot};
 use crate::ledger::Shed;
 use crate::message::{Outgoing, Quarantined};
 use crate::sample::Batch;
@@ -28,6 +28,8 @@ const CHORE_DELAY: Duration = Duration::from_secs(1);
 const TAKE_SAMPLES: usize = 1 << 18;
 /// Payloads waiting to be quarantined; more are dropped, a flood of them looks all the same.
 const QUARANTINE_WAITING: usize = 32;
+/// Pictures in small that wait; of more the oldest that raised no alert is dropped.
+const SNAPSHOTS_WAITING: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -77,6 +79,8 @@ pub(super) struct Chores {
     pub(super) delivered: Vec<i64>,
     pub(super) dead: Vec<(i64, String)>,
     pub(super) quarantined: Vec<Quarantined>,
+    /// Numbered.
+    pub(super) snapshots: Vec<(i64, NewSnapshot)>,
     /// (asset, prediction) to (start, end), as in a `WindowMark`.
     pub(super) marks: BTreeMap<(String, String), (Timestamp, Timestamp)>,
 }
@@ -86,6 +90,7 @@ impl Chores {
         self.delivered.is_empty()
             && self.dead.is_empty()
             && self.quarantined.is_empty()
+            && self.snapshots.is_empty()
             && self.marks.is_empty()
     }
 
@@ -94,6 +99,7 @@ impl Chores {
         self.delivered.append(&mut newer.delivered);
         self.dead.append(&mut newer.dead);
         self.quarantined.append(&mut newer.quarantined);
+        self.snapshots.append(&mut newer.snapshots);
         self.marks.append(&mut newer.marks);
         *newer = self;
     }
@@ -157,6 +163,7 @@ pub(super) struct Queue {
     since: Option<Instant>,
     changes: VecDeque<PendingChange>,
     next_seq: i64,
+    next_snapshot: i64,
     chores: Chores,
     chores_since: Option<Instant>,
     failing: bool,
@@ -177,6 +184,7 @@ impl Queue {
             since: None,
             changes: VecDeque::new(),
             next_seq,
+            next_snapshot: 1,
             chores: Chores::default(),
             chores_since: None,
             failing: false,
@@ -286,6 +294,28 @@ impl Queue {
             return (false, false);
         }
         (true, self.chore(now, |chores| chores.quarantined.push(item)))
+    }
+
+    /// Numbers below `next` have been used.
+    pub(super) fn snapshots_from(&mut self, next: i64) {
+        self.next_snapshot = next;
+    }
+
+    /// Numbers it. Whether one was lost, and whether the writer must hear of it.
+    pub(super) fn snapshot(&mut self, snapshot: NewSnapshot, now: Instant) -> (bool, bool) {
+        if self.closed {
+            return (true, false);
+        }
+        let waiting = &mut self.chores.snapshots;
+        let mut lost = false;
+        if waiting.len() >= SNAPSHOTS_WAITING {
+            let plain = waiting.iter().position(|(_, waiting)| waiting.alert_id.is_none());
+            waiting.remove(plain.unwrap_or(0));
+            lost = true;
+        }
+        let id = self.next_snapshot.max(snapshot.at.as_nanos() / 1000);
+        self.next_snapshot = id.saturating_add(1);
+        (lost, self.chore(now, |chores| chores.snapshots.push((id, snapshot))))
     }
 
     pub(super) fn due(&self, now: Instant) -> Due {

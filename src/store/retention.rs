@@ -1,5 +1,5 @@
-//! Deleting the oldest blocks, by age and by bytes, in steps small enough for an alert to come
-//! between them. Alerts, outbox and dead letters stay.
+//! Deleting the oldest blocks and pictures, by age and by bytes, in steps small enough for an alert
+//! to come between them. Alerts, outbox and dead letters stay.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::clock::StoredClock;
 use super::series;
+use super::snapshots;
 use super::stats::Gauges;
 use crate::settings::StoreSettings;
 use crate::time::Timestamp;
@@ -79,6 +80,10 @@ impl Retention {
         now: Timestamp,
         gauges: &Gauges,
     ) -> Result<Step, sqlx::Error> {
+        let cutoff = self.cutoff(clock, now);
+        if snapshots::trim(writer, cutoff, self.bytes, gauges).await? > 0 {
+            return Ok(Step::Deleted);
+        }
         let pages: Pages = sqlx::query_as(
             "SELECT page_size, page_count, freelist_count \
              FROM pragma_page_size, pragma_page_count, pragma_freelist_count",
@@ -88,7 +93,7 @@ impl Retention {
         // A little below the limit, so that the file does not creep over it between steps.
         let target = self.bytes - self.bytes / 32;
         let over = (pages.used() + wal).saturating_sub(target);
-        let deleted = delete_oldest(writer, over, self.cutoff(clock, now), gauges).await?;
+        let deleted = delete_oldest(writer, over, cutoff, gauges).await?;
         if deleted > 0 {
             return Ok(Step::Deleted);
         }

@@ -35,6 +35,11 @@ pub struct StoreStats {
     pub damaged_blocks: u64,
     /// Unreadable payloads that were not even quarantined, because too many came at once.
     pub quarantine_dropped: u64,
+    /// Pictures in small, and their bytes.
+    pub snapshots: u64,
+    pub snapshot_bytes: u64,
+    /// Pictures that were not kept, because too many came at once.
+    pub snapshots_dropped: u64,
     /// At start the database was damaged; it was moved here and a new one begun.
     pub set_aside: Option<PathBuf>,
 }

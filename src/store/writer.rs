@@ -20,6 +20,7 @@ use super::queue::{Due, Work};
 use super::retention::{Retention, Step, delete_oldest};
 use super::series::{Maker, Pace};
 use super::shared::Shared;
+use super::snapshots;
 use crate::sample::Sample;
 use crate::tag::Registry;
 use crate::time::Timestamp;
@@ -171,6 +172,7 @@ impl StoreWriter {
         let block = encoded.map(|encoded| NewBlock { id: self.next_block, received, encoded });
         let (blocks, bytes) =
             block.as_ref().map_or((0, 0), |block| (1, block.encoded.data.len() as u64));
+        let pictures = work.chores.snapshots.iter().map(|(_, s)| s.jpeg.len() as u64).sum::<u64>();
         let tags = self.registry.tags_from(self.written_tags);
         let mut script = Script::default();
         script.tags(&tags);
@@ -197,11 +199,14 @@ impl StoreWriter {
                 self.written_tags += u32::try_from(tags.len()).expect("fewer than 2^32 tags");
                 self.recovered();
                 self.maker.wrote(blocks, work.samples as u64);
-                self.wrote(bytes);
+                self.wrote(bytes + pictures);
+                if pictures > 0 {
+                    self.count_snapshots().await;
+                }
                 self.shared.settle(work);
                 Ok(())
             }
-            Err(error) => self.failed(work, error, bytes).await,
+            Err(error) => self.failed(work, error, bytes + pictures).await,
         }
     }
 
@@ -222,6 +227,15 @@ impl StoreWriter {
         .expect("encoding does not panic and is not aborted");
         self.encoder = encoder;
         encoded
+    }
+
+    /// The figures are right again at the next upkeep, if this fails.
+    async fn count_snapshots(&mut self) {
+        if let Some(mut connection) = self.connection.take()
+            && snapshots::count(&mut connection, &self.shared.gauges).await.is_ok()
+        {
+            self.connection = Some(connection);
+        }
     }
 
     async fn run_script(&mut self, script: Script) -> Result<(), sqlx::Error> {
@@ -289,12 +303,19 @@ impl StoreWriter {
             let over = 2 * bytes + COMMIT_OVERHEAD;
             let deleted =
                 delete_oldest(&mut connection, over, Timestamp::MIN, &self.shared.gauges).await?;
+            // A box with cameras alone has no blocks.
+            let deleted = match deleted {
+                0 => snapshots::delete_first(&mut connection, over).await?,
+                blocks => blocks,
+            };
             self.connection = Some(connection);
             Ok::<_, sqlx::Error>(deleted)
         };
         match outcome.await {
             Ok(0) => {}
-            Ok(blocks) => tracing::warn!(blocks, "The disk is full; the oldest blocks give way."),
+            Ok(blocks) => {
+                tracing::warn!(blocks, "The disk is full; the oldest blocks or pictures give way.")
+            }
             Err(error) => tracing::debug!(%error, "No room could be made on the full disk."),
         }
     }

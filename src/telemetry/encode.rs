@@ -397,6 +397,13 @@ impl Overview {
             (store.db_bytes + store.wal_bytes) as f64,
         )?;
         page.gauge("andon_wal_bytes", "The WAL alone", store.wal_bytes as f64)?;
+        page.gauge("andon_snapshots", "Pictures in small in the buffer", store.snapshots as f64)?;
+        page.gauge("andon_snapshot_bytes", "Their bytes", store.snapshot_bytes as f64)?;
+        page.count(
+            "andon_snapshots_dropped",
+            "Pictures not kept in small, because too many came at once",
+            store.snapshots_dropped,
+        )?;
         page.gauge(
             "andon_store_queue_samples",
             "Samples that wait for their commit",

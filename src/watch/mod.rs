@@ -40,6 +40,7 @@ use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
 use crate::settings::Settings;
 use crate::share::Shares;
+use crate::snapshot::{Keeper, Thumbnail};
 use crate::standing::Standing;
 use crate::store::{Store, WindowMark};
 use crate::tag::{Registry, TagId};
@@ -77,6 +78,8 @@ pub struct WatchParts<'a> {
     /// How alerts are told; without it they are only kept.
     pub wire: Option<Wire>,
     pub publisher: Option<Publisher>,
+    /// Takes pictures in small; [`Feeds::thumbnails`] is its other end.
+    pub thumbnails: mpsc::Sender<Thumbnail>,
     /// What stands at the broker, where several boxes split the site.
     pub standing: Option<Arc<Standing>>,
 }
@@ -110,6 +113,8 @@ pub struct Watch {
     shadow_workers: Vec<ModelWorker>,
     /// Windows that the shadows have yet to see.
     unshown: Vec<Window>,
+    /// Until the end begins.
+    keeper: Option<Keeper>,
     /// What labels said, on disk.
     counts: LabelCounts,
     roll: roll::Roll,
@@ -145,6 +150,8 @@ pub struct Feeds {
     pub reshadows: mpsc::Receiver<Reshadow>,
     /// What the shadows say.
     pub shadowed: mpsc::Receiver<Verdict>,
+    /// Pictures in small, each after its verdict.
+    pub thumbnails: mpsc::Receiver<Thumbnail>,
 }
 
 impl Watch {
@@ -192,6 +199,7 @@ impl Watch {
             shadows: BTreeMap::new(),
             shadow_workers: Vec::new(),
             unshown: Vec::new(),
+            keeper: Some(pictures::keeper(parts.thumbnails)),
             counts: LabelCounts::beside(&settings.store.path),
             roll: roll::Roll::default(),
             flood: flood::Flood::new(settings),
@@ -218,6 +226,7 @@ impl Watch {
                 Some(explained) = feeds.explained.recv() => {
                     self.explained(&explained, Timestamp::now());
                 }
+                Some(thumbnail) = feeds.thumbnails.recv() => self.keep(thumbnail),
                 Some(command) = feeds.commands.recv() => {
                     let _told_in_the_log = self.obey(&command, Timestamp::now());
                 }
@@ -268,7 +277,7 @@ impl Watch {
                 }
             }
         }
-        self.finish(feeds.verdicts, feeds.explained).await;
+        self.finish(feeds).await;
     }
 
     async fn take_in(&mut self, mut batch: Batch) {
@@ -409,11 +418,9 @@ impl Watch {
     }
 
     /// The sources have gone: waits for the verdicts that are still out.
-    async fn finish(
-        mut self,
-        mut verdicts: mpsc::Receiver<Verdict>,
-        mut explained: mpsc::Receiver<Explained>,
-    ) {
+    async fn finish(mut self, feeds: Feeds) {
+        let Feeds { mut verdicts, mut explained, mut thumbnails, .. } = feeds;
+        self.keeper = None;
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
         self.shadow_workers.clear();
@@ -422,6 +429,9 @@ impl Watch {
         }
         while let Some(explained) = explained.recv().await {
             self.explained(&explained, Timestamp::now());
+        }
+        while let Some(thumbnail) = thumbnails.recv().await {
+            self.keep(thumbnail);
         }
         self.roll.close();
         self.save_marks().await;

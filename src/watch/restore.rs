@@ -56,6 +56,7 @@ impl Watch {
         self.meters.set_alerts(self.book.counts());
         self.live.restored(self.book.active());
         self.recall_labels().await?;
+        self.recall_pictures().await?;
         let frames = self.rebuild_windows().await?;
         self.ask_again(frames, verdicts).await;
         let now = Timestamp::now();

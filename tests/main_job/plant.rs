@@ -269,11 +269,25 @@ impl Daemon {
     }
 
     async fn ask(&self, request: &str) -> String {
+        String::from_utf8(self.ask_bytes(request).await).expect("text")
+    }
+
+    async fn ask_bytes(&self, request: &str) -> Vec<u8> {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
         answer
+    }
+
+    /// An answer that is no text: its head, and its body.
+    pub(crate) async fn get_bytes(&self, path: &str) -> (String, Vec<u8>) {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let mut head = self.ask_bytes(&request).await;
+        let end = head.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+        let body = head.split_off(end);
+        (String::from_utf8(head).expect("a head is text"), body)
     }
 
     pub(crate) fn stored(&self) -> u64 {

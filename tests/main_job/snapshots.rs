@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use andon::picture::{self, Limits};
 use andon::reload::Swap;
+use serde_json::Value;
 
 use super::PATIENCE;
+use super::board::{json, status};
 use super::plant::{Daemon, Plant};
 use super::shadow::compared;
 use super::swap::swap;
@@ -190,8 +193,15 @@ async fn pictures_and_readings_of_one_broker_are_all_confirmed() {
     // The session would give to the next life what the last one did not confirm.
     let daemon = Daemon::start(&plant).await;
     plant.send("press-1", EACH, &[("temperature", 21.0)]).await;
-    until_metrics(&daemon, &["andon_samples_stored_total 1", "andon_pictures_received_total 0"])
-        .await;
+    until_metrics(
+        &daemon,
+        &[
+            "andon_samples_stored_total 1",
+            "andon_samples_received_total 1",
+            "andon_pictures_received_total 0",
+        ],
+    )
+    .await;
     daemon.stop().await;
 }
 
@@ -250,4 +260,144 @@ fn put(models: &std::path::Path, version: &str) {
     let card = std::fs::read_to_string(from.join("model.toml")).expect("a card");
     let card = card.replace("version = \"1.0.0\"", &format!("version = \"{version}\""));
     std::fs::write(to.join("model.toml"), card).expect("written");
+}
+
+/// A large picture, its left half of one grey and its right half of another.
+fn large(left: u8, right: u8) -> Vec<u8> {
+    const WIDTH: u16 = 600;
+    let row: Vec<u8> = (0..WIDTH).flat_map(|x| [if x < 300 { left } else { right }; 3]).collect();
+    let mut out = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut out, 90);
+    encoder.encode(&row.repeat(400), WIDTH, 400, jpeg_encoder::ColorType::Rgb).expect("a JPEG");
+    out
+}
+
+/// The list of an asset's pictures, once there are so many.
+async fn kept(daemon: &Daemon, asset: &str, count: usize) -> Vec<Value> {
+    let path = format!("/api/v1/assets/{asset}/snapshots");
+    let listed = async {
+        loop {
+            let answer = daemon.get(&path).await;
+            if status(&answer) == 200 && json(&answer).as_array().map(Vec::len) == Some(count) {
+                return json(&answer).as_array().expect("a list").clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let listed = tokio::time::timeout(PATIENCE, listed).await;
+    listed.unwrap_or_else(|_| panic!("{asset} never has {count} pictures"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_are_kept_in_small_with_what_was_said_and_the_alert_shows_the_one_that_raised_it()
+{
+    let mut plant = plant().await;
+    let daemon = Daemon::start(&plant).await;
+    plant.publish("plant/press-1/camera/top", &png(0)).await;
+    kept(&daemon, "press-1", 1).await;
+    plant.publish("plant/press-1/camera/top", &large(210, 250)).await;
+    let alert = plant.next_event("press-1", "bright").await;
+    plant.publish("plant/press-2/camera/top", &png(9)).await;
+    kept(&daemon, "press-2", 1).await;
+    let listed = kept(&daemon, "press-1", 2).await;
+    let (bright, dark) = (&listed[0], &listed[1]);
+    assert_eq!((&bright["verdict"], &dark["verdict"]), (&"bad".into(), &"good".into()));
+    assert_eq!((&bright["label"], &dark["label"]), (&"bright".into(), &"dark".into()));
+    assert_eq!(bright["alert_id"], alert["data"]["alert_id"]);
+    assert_eq!(dark["alert_id"], Value::Null);
+    assert_eq!(bright["raise"], 0.5);
+    assert_eq!(bright["bad"], "above");
+    let score = |value: &Value| value.as_f64().expect("a score");
+    assert!((score(&bright["score"]) - score(&alert["data"]["score"])).abs() < 1e-4, "{bright}");
+    assert_eq!(bright["model"], "brightness 1.0.0");
+    assert_eq!(bright["width"], 192);
+    assert_eq!(bright["height"], 128);
+    assert_eq!((dark["width"].as_u64(), dark["height"].as_u64()), (Some(8), Some(6)), "as it was");
+
+    let path = bright["path"].as_str().expect("a path");
+    let (head, body) = daemon.get_bytes(path).await;
+    let head = head.to_ascii_lowercase();
+    for line in [
+        "http/1.1 200",
+        "content-type: image/jpeg",
+        "x-content-type-options: nosniff",
+        "cache-control: private, max-age=31536000, immutable",
+        "content-security-policy: default-src 'self'",
+    ] {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    assert_eq!(bright["bytes"], body.len());
+    assert!(body.len() < 8192, "{}", body.len());
+    let small = picture::decode(&body, Limits::default()).expect("a JPEG");
+    assert_eq!((small.width, small.height), (192, 128));
+    assert!(small.rgb[0].abs_diff(210) < 4 && small.rgb[191 * 3].abs_diff(250) < 4);
+
+    // The board: an asset with a camera alone is there, and shows what was seen.
+    let assets = json(&daemon.get("/api/v1/assets").await);
+    let states: Vec<_> = assets.as_array().expect("a list").iter().map(|a| &a["state"]).collect();
+    assert_eq!(states, ["alert", "normal"], "{assets}");
+    let page = daemon.get("/assets/press-1").await;
+    assert!(page.contains(">Last pictures<") && page.contains("▲</span> Bad – bright"), "{page}");
+    assert!(page.contains(&format!("src=\"{path}\" width=\"192\" height=\"128\"")), "{page}");
+    assert!(page.contains("raised an alert") && page.contains("alt=\"press-1, bright: Bad\""));
+    assert!(daemon.get("/assets/press-1?lang=de").await.contains("▲</span> Schlecht – bright"));
+    let card = daemon.get("/").await;
+    assert_eq!(card.matches(&format!("src=\"{path}\"")).count(), 1, "{card}");
+    let metrics = daemon.get("/metrics").await;
+    assert!(metrics.contains("andon_snapshots 3"), "{metrics}");
+
+    for (path, code) in [
+        ("/api/v1/snapshots/7", 404),
+        ("/api/v1/snapshots/-1", 404),
+        ("/api/v1/snapshots/top", 400),
+        ("/api/v1/assets/press-9/snapshots", 404),
+        ("/api/v1/assets/press-1/snapshots?limit=1001", 400),
+        ("/api/v1/assets/press-1/snapshots?most=1", 400),
+    ] {
+        let answer = daemon.get(path).await;
+        assert_eq!(status(&answer), code, "{path}");
+        assert!(json(&answer)["error"].is_string(), "{answer}");
+    }
+    daemon.stop().await;
+
+    let daemon = Daemon::start(&plant).await;
+    assert_eq!(kept(&daemon, "press-1", 2).await, listed, "a restart forgets nothing");
+    assert_eq!(daemon.get_bytes(path).await.1, body);
+    let page = daemon.get("/assets/press-2").await;
+    assert!(page.contains("●</span> Good – dark"), "{page}");
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_pictures_are_kept_as_the_configuration_says_or_none() {
+    let plant = plant().await;
+    let only = |assets: &str, snapshots: u32| {
+        format!(
+            "[[prediction]]\nname = \"b-{snapshots}\"\nmodel = \"brightness\"\n\
+             assets = [{assets:?}]\nsnapshots = {snapshots}\n"
+        )
+    };
+    plant.rewrite(|text| {
+        let at = text.find("[[prediction]]").expect("one");
+        let runtime = &text[text.find("[runtime]").expect("models")..];
+        format!("{}{}{}{runtime}", &text[..at], only("press-1", 2), only("press-2", 0))
+    });
+    let daemon = Daemon::start(&plant).await;
+    for (count, level) in [1, 2, 3, 4].into_iter().enumerate() {
+        // One after the other: what waits for a busy model gives way to newer ones.
+        for asset in ["press-1", "press-2"] {
+            plant.publish(&format!("plant/{asset}/camera/top"), &png(level)).await;
+        }
+        let shown = format!("andon_pictures_total{{fate=\"shown\"}} {}", 2 * (count + 1));
+        until_metrics(&daemon, &[&shown]).await;
+    }
+    daemon.stop().await;
+    let daemon = Daemon::start(&plant).await;
+    let two = kept(&daemon, "press-1", 2).await;
+    let (_, newest) = daemon.get_bytes(two[0]["path"].as_str().expect("a path")).await;
+    let newest = picture::decode(&newest, Limits::default()).expect("a JPEG");
+    assert!(newest.rgb[0].abs_diff(4) <= 1, "{}", newest.rgb[0]);
+    // Nothing is known of the other: it has no pictures, and no samples.
+    assert_eq!(status(&daemon.get("/api/v1/assets/press-2/snapshots").await), 404);
+    daemon.stop().await;
 }

@@ -59,6 +59,14 @@ fn check_prediction(check: &mut Check<'_>, at: &str, prediction: &Prediction) {
     if let Some(devices) = &prediction.devices {
         check_devices(check, &path::child(at, "devices"), devices);
     }
+    let most = Prediction::MOST_SNAPSHOTS;
+    if prediction.snapshots > most {
+        check.error(
+            &path::child(at, "snapshots"),
+            format!("{} pictures of each asset are too many to keep", prediction.snapshots),
+            format!("leave it out for 20; {most} are the most"),
+        );
+    }
 }
 
 pub(super) fn check_assets(check: &mut Check<'_>, at: &str, assets: &[String]) {

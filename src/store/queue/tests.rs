@@ -138,3 +138,30 @@ fn after_closing_nothing_is_taken_in() {
     assert!(queue.change(change(), oneshot::channel().0).is_none());
     assert!(queue.is_empty());
 }
+
+#[test]
+fn of_too_many_pictures_the_oldest_that_raised_no_alert_gives_way() {
+    let now = Instant::now();
+    let mut queue = Queue::new(limits(), 1);
+    queue.snapshots_from(7);
+    let picture = |second: i64, alert: bool| NewSnapshot {
+        asset: "press-1".into(),
+        prediction: "bright".into(),
+        at: Timestamp::from_secs(second),
+        alert_id: alert.then(|| "raised".into()),
+        remark: String::new(),
+        width: 1,
+        height: 1,
+        jpeg: bytes::Bytes::new(),
+        most: 3,
+    };
+    assert_eq!(queue.snapshot(picture(0, true), now), (false, true));
+    for second in 1..64 {
+        assert_eq!(queue.snapshot(picture(second, false), now), (false, false));
+    }
+    assert_eq!(queue.snapshot(picture(64, false), now), (true, false));
+    assert_eq!(queue.due(now), Due::At(now + CHORE_DELAY));
+    let ids: Vec<i64> = queue.take().chores.snapshots.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids.len(), 64);
+    assert_eq!(ids[..3], [7, 2_000_000, 3_000_000], "numbers are times where they can be");
+}
