@@ -40,7 +40,7 @@ impl Watch {
         };
         let id = self.registry.intern_asset(&asset);
         // What becomes of a shadow's look is nothing to who sent the picture.
-        let copy = Snapshot::new(Arc::clone(&asset), arrived, picture.bytes.clone(), |_| {});
+        let copy = Snapshot::new(kind, Arc::clone(&asset), arrived, picture.bytes.clone(), |_| {});
         let takers: Vec<&Bound> =
             self.predictions.iter().filter(|bound| takes(&bound.loaded)).collect();
         if !takers.is_empty() {
