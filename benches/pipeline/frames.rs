@@ -31,7 +31,7 @@ pub(crate) fn swaps(name: &str, messages_per_second: usize) -> anyhow::Result<()
             let mut took = Vec::new();
             while swapping && !ended.load(Relaxed) {
                 std::thread::sleep(BETWEEN_SWAPS);
-                let version = if took.len() % 2 == 0 { "1.1.0" } else { "1.0.0" };
+                let version = if took.len().is_multiple_of(2) { "1.1.0" } else { "1.0.0" };
                 let began = Instant::now();
                 swapper.post("/api/v1/models/bench-conv1d/activate", &asked(version))?;
                 took.push(began.elapsed().as_secs_f64() * 1e3);

@@ -24,7 +24,7 @@ pub(super) fn run(graph: &mut dyn Serve, jobs: &[Job]) -> Option<Vec<Vec<Tensor>
     let outputs = jobs[0].outputs.clone();
     let mut told = graph.serve(vec![together], &outputs).ok()?;
     let [output] = &mut told[..] else { return None };
-    if output.shape.first() != Some(&rows) || rows == 0 || output.data.len() % rows != 0 {
+    if output.shape.first() != Some(&rows) || rows == 0 || !output.data.len().is_multiple_of(rows) {
         return None;
     }
     let width = output.data.len() / rows;

@@ -127,7 +127,6 @@ async fn a_shadow_s_thread_stands_back_and_that_of_the_active_model_does_not() {
     let plant = carded(&["1.0.0"]).await;
     let mut daemon = Daemon::start(&plant).await;
     put(&plant, "1.1.0", stricter());
-    assert!(!places("andon-shadow").contains(&19), "there is none yet");
     swap(&mut daemon, shadow("1.1.0")).await.expect("a good version");
     plant.send("press-1", 1, &[("a", 4.0)]).await;
     compared(&daemon, 1).await;
