@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use andon::model;
+use andon::model::{self, ItemsRef};
 use andon::settings::Settings;
 use anyhow::{Context, bail};
 
@@ -81,11 +81,11 @@ fn runtime_alone() -> anyhow::Result<(f64, f64)> {
     let (row, mut out) = (row(), Vec::new());
     let began = Instant::now();
     while began.elapsed() < WARM_UP {
-        engine.run(&row, &mut out)?;
+        engine.run(ItemsRef::Numbers(&row), &mut out)?;
     }
     let (began, before, mut rows) = (Instant::now(), ticks(std::process::id())?, 0_u64);
     while began.elapsed() < Duration::from_secs(SECONDS / 2) {
-        engine.run(&row, &mut out)?;
+        engine.run(ItemsRef::Numbers(&row), &mut out)?;
         rows += 1;
     }
     let rate = rows as f64 / began.elapsed().as_secs_f64();
