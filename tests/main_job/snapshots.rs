@@ -302,7 +302,7 @@ async fn pictures_are_kept_in_small_with_what_was_said_and_the_alert_shows_the_o
     let listed = kept(&daemon, "press-1", 2).await;
     let (bright, dark) = (&listed[0], &listed[1]);
     assert_eq!((&bright["verdict"], &dark["verdict"]), (&"bad".into(), &"good".into()));
-    assert_eq!((&bright["label"], &dark["label"]), (&"bright".into(), &"dark".into()));
+    assert_eq!(bright["label"], Value::Null, "a model with one number names no class");
     assert_eq!(bright["alert_id"], alert["data"]["alert_id"]);
     assert_eq!(dark["alert_id"], Value::Null);
     assert_eq!(bright["raise"], 0.5);
@@ -337,10 +337,10 @@ async fn pictures_are_kept_in_small_with_what_was_said_and_the_alert_shows_the_o
     let states: Vec<_> = assets.as_array().expect("a list").iter().map(|a| &a["state"]).collect();
     assert_eq!(states, ["alert", "normal"], "{assets}");
     let page = daemon.get("/assets/press-1").await;
-    assert!(page.contains(">Last pictures<") && page.contains("▲</span> Bad – bright"), "{page}");
+    assert!(page.contains(">Last pictures<") && page.contains("▲</span> Bad<"), "{page}");
     assert!(page.contains(&format!("src=\"{path}\" width=\"192\" height=\"128\"")), "{page}");
     assert!(page.contains("raised an alert") && page.contains("alt=\"press-1, bright: Bad\""));
-    assert!(daemon.get("/assets/press-1?lang=de").await.contains("▲</span> Schlecht – bright"));
+    assert!(daemon.get("/assets/press-1?lang=de").await.contains("▲</span> Schlecht<"));
     let card = daemon.get("/").await;
     assert_eq!(card.matches(&format!("src=\"{path}\"")).count(), 1, "{card}");
     let metrics = daemon.get("/metrics").await;
@@ -364,7 +364,7 @@ async fn pictures_are_kept_in_small_with_what_was_said_and_the_alert_shows_the_o
     assert_eq!(kept(&daemon, "press-1", 2).await, listed, "a restart forgets nothing");
     assert_eq!(daemon.get_bytes(path).await.1, body);
     let page = daemon.get("/assets/press-2").await;
-    assert!(page.contains("●</span> Good – dark"), "{page}");
+    assert!(page.contains("●</span> Good<"), "{page}");
     daemon.stop().await;
 }
 
