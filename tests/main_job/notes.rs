@@ -107,10 +107,11 @@ async fn a_class_that_no_label_names_is_counted_and_makes_no_verdict() {
         (&raised["data"]["label"], &raised["data"]["note"]),
         (&"leak".into(), &"LEAK".into())
     );
-    until_metrics(&daemon, &["andon_texts_total{fate=\"shown\"} 2"]).await;
-    let metrics = daemon.get("/metrics").await;
-    let counted = |line: &str| line.starts_with("andon_model_unhealthy") && line.ends_with(" 1");
-    assert!(metrics.lines().any(counted), "{metrics}");
+    let counted = [
+        "andon_texts_total{fate=\"shown\"} 2",
+        "andon_verdicts_unhealthy_total{model=\"word-class/1.0.0@cpu\"} 1",
+    ];
+    until_metrics(&daemon, &counted).await;
     daemon.stop().await;
 }
 
