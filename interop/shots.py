@@ -31,8 +31,8 @@ name = "failure"
 model = "machine-failure"
 assets = ["mill-*"]
 [[prediction]]
-name = "surface"
-model = "surface-defect"
+name = "glare"
+model = "brightness"
 assets = ["press-*"]
 [[mqtt]]
 broker = "plant"
@@ -53,18 +53,15 @@ def mill(dice, asset):
     return {tag: round(value, 2) for tag, value in values.items()}
 
 
-def surface(seed, pits):
-    """A turned surface as a camera sees it, drawn: light from above, traces of the tool, and pits."""
+def surface(seed, glare):
+    """A turned surface as a camera sees it, drawn: light from above, traces of the tool, and sometimes a lamp that dazzles."""
     dice = numpy.random.default_rng(seed)
-    y, x = numpy.mgrid[0:240, 0:576]
-    grey = 0.25 + 0.45 * numpy.sin(numpy.pi * y / 240) ** 1.5 + 0.02 * numpy.sin(x / 3) + dice.normal(0, 0.02, y.shape)
+    y, x = numpy.mgrid[0:360, 0:576]
+    grey = 0.1 + 0.3 * numpy.sin(numpy.pi * y / 360) ** 1.5 + 0.02 * numpy.sin(x / 3) + dice.normal(0, 0.02, y.shape)
     grey += dice.normal(0, 0.03, 576)[None, :]
-    for _ in range(pits):
-        cx, cy, wide, high = dice.uniform(80, 500), dice.uniform(80, 160), dice.uniform(6, 26), dice.uniform(4, 14)
-        rough = 1 + 0.15 * numpy.sin(4 * numpy.arctan2(y - cy, x - cx) + cx)
-        grey -= 0.4 * numpy.clip(1.5 - ((x - cx) / wide / rough) ** 2 - ((y - cy) / high / rough) ** 2, 0, 1)
+    grey += glare * numpy.exp(-((x - dice.uniform(200, 380)) / 260) ** 2 - ((y - 160) / 220) ** 2)
     pixels = (numpy.clip(grey, 0, 1) * 255).astype(numpy.uint8)
-    return encode(576, 240, numpy.repeat(pixels[:, :, None], 3, axis=2))
+    return encode(576, 360, numpy.repeat(pixels[:, :, None], 3, axis=2))
 
 
 class Here(rig.Andon):
@@ -83,8 +80,8 @@ def main(target):
         folder = Path(name)
         broker = rig.Mosquitto(folder)
         config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", "andon.db")
-        for model in ("machine-failure", "surface-defect"):
-            shutil.copytree(rig.ROOT / "models" / model, folder / "models" / model)
+        for model in ("models/machine-failure", "tests/data/models/brightness"):
+            shutil.copytree(rig.ROOT / model, folder / "models" / Path(model).name)
         kept = folder / "models" / "machine-failure"
         daemon = Here(folder, MODEL + config.replace('values = "values"', 'time = "ts"\nvalues = "values"')).start()
         publisher = rig.Publisher(broker)
@@ -109,8 +106,8 @@ def main(target):
                 label = {"time": rig.stamp(at_ms), "label": "bad" if dice.random() < 0.1 else "good"}
                 publisher.json(f"acme/plant7/{asset}/label/failure", label)
             publisher.flush()
-            for number, pits in enumerate([0, 0, 1, 0, 0, 6, 0, 9]):
-                publisher.client.publish("plant/press-2/camera", surface(number, pits), qos=1).wait_for_publish(10)
+            for number, glare in enumerate([0, 0, 0.1, 0, 0, 0.9, 0.2, 0]):
+                publisher.client.publish("plant/press-2/camera", surface(number, glare), qos=1).wait_for_publish(10)
                 rig.wait_for("it is kept", lambda: (daemon._get("/api/v1/assets/press-2/snapshots") or "").count("path") == number + 1)
             shots(daemon, target, folder)
         finally:
@@ -151,7 +148,7 @@ def shots(daemon, target, folder):
                     browser.get(f"http://{daemon.http}{path}")
                     if page == "asset":
                         rig.wait_for("the trend is drawn", lambda: browser.execute_script(
-                            "return document.querySelector('figure .curve')?.getAttribute('d').length > 200"))
+                            "return document.querySelector('[data-trend-tag] .curve')?.getAttribute('d').length > 200"))
                     if page == "health":
                         rig.wait_for("the rate is known", lambda: browser.execute_script(
                             "return document.querySelector('[data-rate-of]')?.textContent !== '–'"))
