@@ -196,6 +196,6 @@ async fn the_api_describes_itself() {
         assert!(paths.contains_key(path), "{path}");
     }
     assert!(paths.contains_key("/api/v1/models"));
-    assert_eq!(paths.len(), 19);
+    assert_eq!(paths.len(), 22);
     daemon.stop().await;
 }
