@@ -5,6 +5,7 @@
 mod image;
 mod series;
 mod spec;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,10 @@ pub use self::spec::{
     Bins, FeatureInput, FrameSpec, InputSettings, Layout, Normalise, Order, SpecError, TagInput,
     Threshold, complete,
 };
+pub use self::text::TextInput;
 use crate::asset::AssetId;
 use crate::feature::{Feature, Signal, Spectra, Statistic};
+use crate::note;
 use crate::picture::{self, Limits};
 use crate::settings::{Extent, Fill};
 use crate::snapshot::{Fate, Showing};
@@ -30,18 +33,20 @@ pub struct Frame {
     pub prediction: PredictionId,
     pub asset: AssetId,
     pub evidence: Evidence,
-    /// Normalised, in the tensor's order, without the batch.
+    /// Normalised, in the tensor's order, without the batch. Empty for layout `text`.
     pub values: Vec<f32>,
+    /// Present exactly for layout `text`: as it came.
+    pub text: Option<Arc<str>>,
     /// The last measured value of each tag inside the window, in its unit.
     pub latest: Vec<Option<f64>>,
     pub arrived: Timestamp,
     pub spec: Arc<FrameSpec>,
-    /// What `values` are still to be made of.
+    /// What `values` or `text` are still to be made of.
     pub picture: Option<Showing>,
 }
 
 impl Frame {
-    /// A picture that is still to be decoded: a window of its own.
+    /// A picture or text that is still to be read: a window of its own.
     pub fn of_picture(
         prediction: PredictionId,
         asset: AssetId,
@@ -51,20 +56,26 @@ impl Frame {
     ) -> Self {
         let evidence = Evidence { start: arrived, end: arrived, samples: 1, coverage: 1.0 };
         let (values, latest, picture) = (Vec::new(), Vec::new(), Some(picture));
-        Self { prediction, asset, evidence, values, latest, arrived, spec, picture }
+        Self { prediction, asset, evidence, values, text: None, latest, arrived, spec, picture }
     }
 
-    /// Makes the values where a picture waits for it; false where none come out, and the picture
-    /// has met its end. Takes milliseconds.
+    /// Makes what the model takes where a picture or text waits for it; false where nothing comes
+    /// out, and it has met its end. Takes milliseconds.
     pub fn develop(&mut self) -> bool {
-        let (Some(picture), Some(image)) = (&self.picture, &self.spec.image) else { return true };
-        match picture::decode(&picture.bytes, Limits::default()) {
-            Ok(decoded) => {
-                self.values = image.tensor(&decoded);
-                true
-            }
+        let Some(waiting) = &self.picture else { return true };
+        let made = if let Some(image) = &self.spec.image {
+            picture::decode(&waiting.bytes, Limits::default())
+                .map(|decoded| self.values = image.tensor(&decoded))
+                .map_err(|error| error.to_string())
+        } else {
+            note::read(&waiting.bytes)
+                .map(|text| self.text = Some(text.into()))
+                .map_err(|error| error.to_string())
+        };
+        match made {
+            Ok(()) => true,
             Err(error) => {
-                picture.end(Fate::Refused(error.to_string()));
+                waiting.end(Fate::Refused(error));
                 false
             }
         }
@@ -151,7 +162,7 @@ pub fn build(
         }
         Layout::Features => features(spec, window, scratch, &mut values),
         // Without tags there are no samples: `look` has refused the window.
-        Layout::Image => None,
+        Layout::Image | Layout::Text => None,
     };
     let coverage = measured.map_or_else(
         || share(seen.tags, spec.tags.len()),
@@ -170,6 +181,7 @@ pub fn build(
         asset: window.asset,
         evidence,
         values,
+        text: None,
         latest,
         arrived: window.arrived,
         spec: Arc::clone(spec),

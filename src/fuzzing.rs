@@ -38,13 +38,14 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("topic", topic),
 ];
 
-const SUBSCRIPTIONS: [&str; 6] = [
+const SUBSCRIPTIONS: [&str; 7] = [
     "topic = \"p/{asset}\"\npayload = \"json\"\ntime = \"ts\"\nvalues = \"values\"",
     "topic = \"p/{asset}\"\npayload = \"json\"",
     "topic = \"p/#\"\npayload = \"samples\"\ntag_key = \"n\"\nasset_key = \"a\"\nvalue_key = \"v\"\ntime = \"t\"\ntime_unit = \"ms\"",
     "topic = \"p/{asset}/{tag}\"\npayload = \"number\"",
     "topic = \"p/{asset}/{tag}\"\npayload = \"f32\"\nsample_rate = 1000.0",
     "topic = \"p/{asset}/{tag}\"\npayload = \"i16\"\nsample_rate = 50.0\nbyte_order = \"big\"",
+    "topic = \"p/{asset}\"\npayload = \"text\"",
 ];
 
 /// A message: the first byte chooses the subscription.

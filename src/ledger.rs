@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::snapshot::Pictures;
+use crate::snapshot::{Kind, Tally};
 
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -62,7 +62,8 @@ reasons! {
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Counted by themselves.
-    pub pictures: std::sync::Arc<Pictures>,
+    pub pictures: std::sync::Arc<Tally>,
+    pub texts: std::sync::Arc<Tally>,
     foreign: AtomicU64,
     received: AtomicU64,
     stored: AtomicU64,
@@ -71,6 +72,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The counts of what is no sample.
+    pub const fn tally(&self, kind: Kind) -> &std::sync::Arc<Tally> {
+        match kind {
+            Kind::Picture => &self.pictures,
+            Kind::Text => &self.texts,
+        }
+    }
+
     pub fn receive(&self, count: u64) {
         self.received.fetch_add(count, Relaxed);
     }

@@ -27,6 +27,7 @@ pub mod explain;
 pub mod feature;
 pub mod feedback;
 pub mod frame;
+pub mod note;
 pub mod oip;
 pub mod picture;
 pub mod quality;

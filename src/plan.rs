@@ -11,6 +11,7 @@ use crate::http;
 use crate::modbus;
 use crate::model::{self, LoadError, Loaded, LoadedPrediction};
 use crate::settings::{Folder, PayloadKind, Settings, Subscription, Tls};
+use crate::snapshot::Kind;
 use crate::tls;
 
 /// A configuration that has been checked, with its models loaded.
@@ -66,7 +67,7 @@ fn read_with(
         match model::load(&sound) {
             Ok(loaded) => {
                 more.extend(fit::models(&settings, &loaded, &source));
-                more.extend(pictures(&settings, &loaded, &source));
+                more.extend(unfed(&settings, &loaded, &source));
                 more.extend(absent(&settings, &loaded, &source));
                 models = Some(loaded);
             }
@@ -125,14 +126,18 @@ fn sound(settings: &Settings, errors: &[Diagnostic]) -> Settings {
     sound
 }
 
-/// Predictions that would wait for ever: nothing brings pictures of their assets.
-fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
+/// Predictions that would wait for ever: nothing brings pictures or texts of their assets.
+fn unfed(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagnostic> {
     let unfed = |prediction: &LoadedPrediction| {
-        prediction.spec.image.as_ref()?;
+        let kind = prediction.spec.takes()?;
         let at = settings.prediction.iter().position(|known| known.name == prediction.name)?;
+        let payload = match kind {
+            Kind::Picture => PayloadKind::Image,
+            Kind::Text => PayloadKind::Text,
+        };
         // What a topic captures is known when it comes.
         let feeds = |subscription: &Subscription| {
-            subscription.payload == PayloadKind::Image
+            subscription.payload == payload
                 && subscription.asset.as_deref().is_none_or(|asset| {
                     prediction.assets.iter().any(|pattern| pattern.matches(asset))
                 })
@@ -140,12 +145,21 @@ fn pictures(settings: &Settings, loaded: &Loaded, source: &Source) -> Vec<Diagno
         let watched = |folder: &Folder| {
             prediction.assets.iter().any(|pattern| pattern.matches(&folder.asset))
         };
-        if settings.mqtt.iter().any(feeds) || settings.folder.iter().any(watched) {
+        let by_folder = kind == Kind::Picture && settings.folder.iter().any(watched);
+        if settings.mqtt.iter().any(feeds) || by_folder {
             return None;
         }
-        let message = "the model takes pictures, and no source brings any of its assets; write an \
-                       [[mqtt]] with topic = \"plant/{asset}/camera\" and payload = \"image\", or a \
-                       [[folder]] with `path` and `asset`";
+        let message = match kind {
+            Kind::Picture => {
+                "the model takes pictures, and no source brings any of its assets; write an \
+                 [[mqtt]] with topic = \"plant/{asset}/camera\" and payload = \"image\", or a \
+                 [[folder]] with `path` and `asset`"
+            }
+            Kind::Text => {
+                "the model reads texts, and no source brings any of its assets; write an \
+                 [[mqtt]] with topic = \"plant/{asset}/notes\" and payload = \"text\""
+            }
+        };
         Some(source.error(&format!("prediction[{at}].model"), message.to_owned()))
     };
     loaded.predictions.iter().filter_map(unfed).collect()

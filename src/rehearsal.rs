@@ -117,12 +117,28 @@ impl Rehearsal {
 
     /// One picture, made into what the model takes: a window of its own.
     pub fn show(&mut self, asset: &str, time: Timestamp, values: Vec<f32>) -> AssetId {
+        self.submit(asset, time, values, None)
+    }
+
+    /// One text: a window of its own.
+    pub fn tell(&mut self, asset: &str, time: Timestamp, text: &str) -> AssetId {
+        self.submit(asset, time, Vec::new(), Some(text.into()))
+    }
+
+    fn submit(
+        &mut self,
+        asset: &str,
+        time: Timestamp,
+        values: Vec<f32>,
+        text: Option<Arc<str>>,
+    ) -> AssetId {
         let asset = self.registry.intern_asset(asset);
         let submitted = self.worker.handle().submit_wait(Frame {
             prediction: self.prediction.id,
             asset,
             evidence: Evidence { start: time, end: time, samples: 1, coverage: 1.0 },
             values,
+            text,
             latest: Vec::new(),
             arrived: ARRIVED,
             spec: Arc::clone(&self.prediction.spec),

@@ -1,6 +1,6 @@
-//! Pictures on their way from a source to the models, and what became of each.
+//! Pictures and texts on their way from a source to the models, and what became of each.
 //!
-//! The unit is a picture. received = the sum of all fates + in flight, as in the ledger of samples.
+//! The unit is one of them. received = the sum of all fates + in flight, as in the ledger of samples.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -12,21 +12,40 @@ use crate::time::Timestamp;
 
 /// Pictures that wait, of all sources, encoded. What comes beyond that is given up, or waits where it is.
 pub const PICTURE_BYTES: usize = 64 << 20;
+/// Texts that wait, of all sources.
+pub const TEXT_BYTES: usize = 8 << 20;
 
-/// What became of a picture.
+/// What a model looks at as a whole, without a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Picture,
+    Text,
+}
+
+impl Kind {
+    /// Bytes of it that may wait, of all sources.
+    pub const fn most_held(self) -> usize {
+        match self {
+            Self::Picture => PICTURE_BYTES,
+            Self::Text => TEXT_BYTES,
+        }
+    }
+}
+
+/// What became of a picture or text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A model has answered, or has given an answer that cannot be believed, which it counts.
     Shown,
-    /// It cannot be decoded, or is larger than the limits allow; says why.
+    /// It cannot be read, or is larger than the limits allow; says why.
     Refused(String),
     /// Newer ones took its place before a model.
     Replaced,
-    /// Pictures that wait took all the memory that they may.
+    /// Others of its kind that wait took all the memory that they may.
     Memory,
     /// The broker had kept it from an unknown time, or its file is older than it may be.
     Stale,
-    /// No prediction asks for pictures of its asset.
+    /// No prediction asks for its kind of its asset.
     Unwanted,
     /// The model's runtime failed.
     Failed,
@@ -49,16 +68,16 @@ impl Fate {
     }
 }
 
-/// Counts of pictures.
+/// Counts of one kind.
 #[derive(Debug, Default)]
-pub struct Pictures {
+pub struct Tally {
     received: AtomicU64,
     fates: [AtomicU64; Fate::WORDS.len()],
-    /// Bytes that wait, encoded.
+    /// Bytes that wait, as they came.
     held: AtomicUsize,
 }
 
-impl Pictures {
+impl Tally {
     pub fn receive(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
@@ -86,10 +105,10 @@ impl Pictures {
     }
 }
 
-/// Memory that a picture takes while it waits.
+/// Memory that a picture or text takes while it waits.
 #[derive(Debug)]
 pub struct Held {
-    of: Arc<Pictures>,
+    of: Arc<Tally>,
     bytes: usize,
 }
 
@@ -101,9 +120,10 @@ impl Drop for Held {
 
 type Ending = Box<dyn FnOnce(Fate) + Send + Sync>;
 
-/// A picture as it came. It ends with a fate; one that is dropped before makes its source deliver
-/// it again, where the source can.
+/// A picture or text as it came. It ends with a fate; one that is dropped before makes its source
+/// deliver it again, where the source can.
 pub struct Snapshot {
+    pub kind: Kind,
     pub asset: Arc<str>,
     pub arrived: Timestamp,
     pub bytes: Bytes,
@@ -112,12 +132,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub fn new(
+        kind: Kind,
         asset: Arc<str>,
         arrived: Timestamp,
         bytes: Bytes,
         ending: impl FnOnce(Fate) + Send + Sync + 'static,
     ) -> Self {
-        Self { asset, arrived, bytes, ending: Box::new(ending) }
+        Self { kind, asset, arrived, bytes, ending: Box::new(ending) }
     }
 
     pub fn end(self, fate: Fate) {
@@ -140,7 +161,7 @@ impl Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot({}, {} bytes)", self.asset, self.bytes.len())
+        write!(f, "{:?}({}, {} bytes)", self.kind, self.asset, self.bytes.len())
     }
 }
 
@@ -151,7 +172,7 @@ struct Open {
     whole: Option<Snapshot>,
 }
 
-/// A picture on its way to one model.
+/// A picture or text on its way to one model.
 #[derive(Clone, Debug)]
 pub struct Showing {
     pub bytes: Bytes,
@@ -185,7 +206,8 @@ mod tests {
     fn snapshot(ended: &Arc<Mutex<Vec<Fate>>>) -> Snapshot {
         let ended = Arc::clone(ended);
         let end = move |fate| ended.lock().unwrap().push(fate);
-        Snapshot::new("press-1".into(), Timestamp::from_secs(1), Bytes::from_static(b"x"), end)
+        let (asset, arrived) = ("press-1".into(), Timestamp::from_secs(1));
+        Snapshot::new(Kind::Picture, asset, arrived, Bytes::from_static(b"x"), end)
     }
 
     #[test]
@@ -202,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_bytes_and_given_back() {
-        let pictures = Arc::new(Pictures::default());
+        let pictures = Arc::new(Tally::default());
         let first = pictures.hold(60, 100).expect("room");
         assert!(pictures.hold(41, 100).is_none());
         drop(first);

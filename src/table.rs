@@ -36,6 +36,8 @@ pub struct Columns {
     /// Tag to the words of its cells: the first stands for 0, the next for 1.
     pub words: BTreeMap<String, Vec<String>>,
     pub label: Option<String>,
+    /// Of texts, for a model that reads them.
+    pub text: Option<String>,
     pub group: Option<String>,
     pub time: Option<String>,
     /// Between two rows of a group, where there is no time column.
@@ -53,6 +55,8 @@ pub struct Row {
     pub values: Vec<Option<f64>>,
     /// Absent when the cell is empty.
     pub label: Option<String>,
+    /// Present where texts are asked for.
+    pub text: Option<String>,
 }
 
 /// A CSV file with its columns found.
@@ -64,6 +68,7 @@ pub struct Table {
     columns: Columns,
     tags: Vec<usize>,
     label: Option<usize>,
+    text: Option<usize>,
     group: Option<usize>,
     time: Option<usize>,
     row: u64,
@@ -97,6 +102,7 @@ impl Table {
         Ok(Self {
             tags,
             label: named(&columns.label)?,
+            text: named(&columns.text)?,
             group: named(&columns.group)?,
             time: named(&columns.time)?,
             file: file.to_owned(),
@@ -128,9 +134,9 @@ impl Table {
             let empty = TableError::Empty { file: self.file.clone() };
             return if self.row == 1 { Err(empty) } else { Ok(None) };
         }
-        let text = |at: Option<usize>| at.and_then(|at| self.record.get(at)).map(str::to_owned);
-        let group = text(self.group);
-        let label = text(self.label).filter(|label| !label.is_empty());
+        let cell = |at: Option<usize>| at.and_then(|at| self.record.get(at)).map(str::to_owned);
+        let (group, text) = (cell(self.group), cell(self.text));
+        let label = cell(self.label).filter(|label| !label.is_empty());
         let count = self.counts.entry(group.clone()).or_default();
         let since = self.columns.every.saturating_mul(*count);
         *count = count.saturating_add(1);
@@ -142,7 +148,7 @@ impl Table {
         for (tag, at) in self.columns.tags.iter().zip(&self.tags) {
             values.push(self.number(tag, *at)?);
         }
-        Ok(Some(Row { number: self.row, group, time, values, label }))
+        Ok(Some(Row { number: self.row, group, time, values, label, text }))
     }
 
     fn number(&self, tag: &str, at: usize) -> Result<Option<f64>, TableError> {
@@ -181,6 +187,14 @@ impl Table {
             column: self.header[at].clone(),
             text: self.record[at].to_owned(),
             problem,
+        }
+    }
+
+    /// An error about the text of the row that was read last.
+    pub fn bad_text(&self, problem: String) -> TableError {
+        match self.text {
+            Some(at) => self.cell(at, problem),
+            None => self.bad_label(self.row, "", problem),
         }
     }
 

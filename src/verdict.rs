@@ -26,6 +26,7 @@ pub struct Evidence {
 /// How much one tag moved the score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {
+    /// The tag; or a word, where the model reads texts.
     pub tag: String,
     /// The tag's last value in the window, in its unit; absent when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,8 @@ pub enum Explanation {
     Exact,
     /// Shapley values over random orders of the tags.
     Sampled,
+    /// What the score loses without each word of a text.
+    Words,
     /// They could not be worked out in time.
     Late,
     /// The model could not answer what was asked.
@@ -58,6 +61,8 @@ pub enum Explanation {
 pub struct Subject {
     /// As it went into the model.
     pub values: Vec<f32>,
+    /// As it came, where the model reads texts.
+    pub text: Option<Arc<str>>,
     /// The last measured value of each of the model's tags, in its unit.
     pub latest: Vec<Option<f64>>,
 }

@@ -248,7 +248,8 @@ fn the_delay_counts_the_time_of_the_data() {
 }
 
 fn unexplained(second: i64, score: f64) -> Verdict {
-    let subject = Some(Arc::new(Subject { values: vec![1.0], latest: vec![Some(12.5)] }));
+    let subject =
+        Some(Arc::new(Subject { values: vec![1.0], text: None, latest: vec![Some(12.5)] }));
     Verdict { subject, contributions: Vec::new(), ..verdict(ASSET, second, score) }
 }
 

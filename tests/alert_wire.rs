@@ -139,7 +139,8 @@ fn transitions() -> Vec<Transition> {
     out.extend(book.apply(&verdict(4003, 0.1), "press-3", at(4003)));
     let hot = Verdict { prediction: HOT, score: 95.0, model: None, label: None, ..verdict(9, 0.0) };
     out.extend(book.apply(&hot, "press-3", at(9)));
-    let subject = Some(Arc::new(Subject { values: vec![1.0], latest: vec![Some(1.0)] }));
+    let subject =
+        Some(Arc::new(Subject { values: vec![1.0], text: None, latest: vec![Some(1.0)] }));
     let unexplained = Verdict { subject, contributions: Vec::new(), ..verdict(4004, 0.9) };
     let raised = book.apply(&unexplained, "press-3", at(4004)).unwrap();
     let explained = Explained {

@@ -169,6 +169,53 @@ fn a_bad_picture_or_label_is_named_with_its_row() {
     assert!(said.contains("no column `file`; it has picture, label"), "{said}");
 }
 
+/// Runs the command on the test model `words`, which adds up a few words.
+fn evaluate_texts(csv: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("notes.csv");
+    std::fs::write(&data, csv).unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/words");
+    Command::new(env!("CARGO_BIN_EXE_andon"))
+        .args(["evaluate", "--json", "--text", "note", "--model"])
+        .arg(models)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_column_of_texts_has_figures_too() {
+    let csv =
+        "note,label\nPumpe leckt ÖL,bad\n\"leckt\nbehoben\",fine\nÖl,bad\ngut,fine\nleckt,fine\n";
+    let output = evaluate_texts(csv);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |path: &str| report.pointer(path).unwrap().as_f64().unwrap();
+    for (path, expected) in [
+        ("/windows", 5.0),
+        ("/binary/at_card/true_positives", 1.0),
+        ("/binary/at_card/false_positives", 1.0),
+        ("/binary/at_card/false_negatives", 1.0),
+        ("/binary/at_card/true_negatives", 2.0),
+    ] {
+        assert!((figure(path) - expected).abs() < 1e-9, "{path}: {report:#}");
+    }
+}
+
+#[test]
+fn a_missing_column_of_texts_and_an_empty_text_are_named() {
+    let refused = |csv: &str| {
+        let output = evaluate_texts(csv);
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused("text,label\na,bad\n");
+    assert!(said.contains("no column `note`"), "{said}");
+    let said = refused("note,label\na,bad\n,fine\n");
+    assert!(said.contains("row 2, column `note`"), "{said}");
+}
+
 #[test]
 fn a_running_daemon_refuses_a_model_that_nothing_feeds() {
     let folder = tempfile::tempdir().unwrap();

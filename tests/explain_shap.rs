@@ -46,7 +46,7 @@ fn explained(case: &Case) -> Explained {
         prediction: PredictionId(0),
         asset: AssetId(0),
         alert_id: "an alert".into(),
-        subject: Arc::new(Subject { values: case.item.clone(), latest }),
+        subject: Arc::new(Subject { values: case.item.clone(), text: None, latest }),
         spec: Arc::clone(&loaded.predictions[0].spec),
     };
     loaded.models.remove(0).engine().explain(inquiry)

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &[
         "alert", "backoff", "clock", "decode", "drift", "evaluate", "explain", "feature",
-        "feedback", "frame", "oip", "picture", "quality", "share", "window",
+        "feedback", "frame", "note", "oip", "picture", "quality", "share", "window",
     ],
     &["audit", "carrier", "tls"],
     &["config", "folder", "http", "modbus", "model", "mqtt", "store", "table"],

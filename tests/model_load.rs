@@ -224,3 +224,47 @@ fn a_device_that_is_not_there_falls_back_unless_strict() {
     let errors = copy.errors("model = \"root\"\ndevices = [\"npu\"]");
     assert!(errors.contains("devices: `npu` is unknown; write some of tensorrt, cuda"), "{errors}");
 }
+
+const TEXT_INPUT: &str =
+    "layout = \"text\"\n[input.text]\nlowercase = true\nsingle_spaces = true\n";
+
+#[test]
+fn a_card_of_texts_and_a_graph_of_numbers_do_not_go_together_either_way() {
+    let numbers = Copy::of("root");
+    numbers.replace("model.toml", "layout = \"latest\"", "layout = \"text\"");
+    let said = numbers.errors("model = \"root\"");
+    assert!(said.contains("layouts `image` and `text` have no tags"), "{said}");
+    numbers.replace("model.toml", "[[input.tag]]\nname = \"a\"\nmean = 0.0\nstd = 1.0\n", "");
+    let said = numbers.errors("model = \"root\"");
+    assert!(said.contains("item 0 of `input` is no text"), "{said}");
+    std::fs::write(numbers.file("golden.json"), r#"{"input": ["a"], "output": [[1.0]]}"#).unwrap();
+    let said = numbers.errors("model = \"root\"");
+    assert!(said.contains("input.tensor: expected strings, as layout `text` has them"), "{said}");
+
+    let texts = Copy::of("words");
+    let tag = "layout = \"latest\"\n[[input.tag]]\nname = \"a\"\nmean = 0.0\n";
+    texts.replace("model.toml", TEXT_INPUT, tag);
+    let said = texts.errors("model = \"words\"");
+    assert!(said.contains("item 0 of `input` is no list of numbers"), "{said}");
+    std::fs::write(texts.file("golden.json"), r#"{"input": [[1.0]], "output": [[1.0]]}"#).unwrap();
+    let said = texts.errors("model = \"words\"");
+    assert!(said.contains("got strings, which go with layout `text`"), "{said}");
+}
+
+#[test]
+fn a_card_of_texts_says_nothing_that_goes_with_numbers_alone() {
+    let copy = Copy::of("words");
+    copy.replace(
+        "model.toml",
+        "golden = \"golden.json\"",
+        "golden = \"golden.json\"\nbackground = \"b.json\"",
+    );
+    copy.replace("model.toml", "kind = \"probability\"", "kind = \"reconstruction\"");
+    let said = copy.errors("model = \"words\"");
+    assert!(said.contains("reference.background: a text is explained by its own words"), "{said}");
+    assert!(said.contains("output.kind: a text is not reconstructed"), "{said}");
+    let image = Copy::of("brightness");
+    image.replace("model.toml", "[window]", "[input.text]\nlowercase = true\n[window]");
+    let said = image.errors("model = \"brightness\"");
+    assert!(said.contains("input.text: goes with layout `text`"), "{said}");
+}

@@ -6,9 +6,10 @@ use std::process::Command;
 use andon::settings::Settings;
 use andon::{config, model};
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "gearbox-vibration",
     "machine-failure",
+    "operator-note",
     "process-anomaly",
     "spindle-anomaly",
     "surface-defect",

@@ -98,6 +98,9 @@ pub struct AlertRecord {
     /// The limit that the score crossed: to raise, or to clear.
     pub threshold: f64,
     pub label: Option<Arc<str>>,
+    /// What was written, where the model reads texts: one line, its beginning where it is long.
+    #[serde(default)]
+    pub note: Option<Arc<str>>,
     pub evidence: Evidence,
     pub model: Option<Arc<ModelIdentity>>,
     /// Why it was raised, strongest first.

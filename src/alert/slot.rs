@@ -1,10 +1,13 @@
 //! The life of one prediction's alert on one asset.
 
+use std::sync::Arc;
+
 use super::command::{Action, Command, CommandError};
 use super::evaluate::{Decision, Edge, Memory};
 use super::record::{AlertRecord, AlertState, Cause, Latest, Transition, alert_id};
 use super::text::Fields;
 use super::{AlertSpec, number};
+use crate::note;
 use crate::time::Timestamp;
 use crate::verdict::{Evidence, Explained, Explanation, Verdict};
 
@@ -180,6 +183,7 @@ impl Slot {
         let mut record = self.draft(about, verdict.evidence.end, latest(verdict));
         record.raised_at = Some(verdict.evidence.end);
         record.label.clone_from(&verdict.label);
+        record.note = written(verdict);
         record.model.clone_from(&verdict.model);
         record.contributions = number::contributions(&verdict.contributions);
         if verdict.subject.is_some() {
@@ -303,6 +307,7 @@ impl Slot {
             score: latest.score,
             threshold: number::value(decision.raise),
             label: None,
+            note: None,
             evidence: latest.evidence,
             model: None,
             contributions: Vec::new(),
@@ -342,6 +347,12 @@ impl Slot {
     }
 }
 
+/// What the model read, fit to be shown.
+fn written(verdict: &Verdict) -> Option<Arc<str>> {
+    let text = verdict.subject.as_ref()?.text.as_ref()?;
+    Some(note::shown(text).into())
+}
+
 fn latest(verdict: &Verdict) -> Latest {
     Latest { score: verdict.score, evidence: verdict.evidence }
 }
@@ -359,6 +370,7 @@ fn sentence(about: About<'_>, record: &AlertRecord) -> String {
         score: record.score,
         threshold: about.decision.raise,
         label: record.label.as_deref(),
+        note: record.note.as_deref(),
         contributions: &record.contributions,
     }
     .render(about.spec.policy.text.as_deref())

@@ -8,12 +8,12 @@ use crate::settings::RuleKind;
 use crate::verdict::Contribution;
 
 /// What a template may name.
-const PLACEHOLDERS: [&str; 5] = ["asset", "score", "threshold", "tag", "prediction"];
+const PLACEHOLDERS: [&str; 6] = ["asset", "score", "threshold", "tag", "prediction", "note"];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{{{0}}}` means nothing in an alert's text; write {{asset}}, {{score}}, {{threshold}}, \
-     {{tag}} or {{prediction}}"
+     {{tag}}, {{prediction}} or {{note}}"
 )]
 pub struct UnknownPlaceholder(pub String);
 
@@ -38,6 +38,7 @@ pub(super) struct Fields<'a> {
     pub(super) score: f64,
     pub(super) threshold: f64,
     pub(super) label: Option<&'a str>,
+    pub(super) note: Option<&'a str>,
     pub(super) contributions: &'a [Contribution],
 }
 
@@ -55,6 +56,7 @@ impl Fields<'_> {
             "prediction" => Some(self.prediction.to_owned()),
             "score" => Some(readable(self.score)),
             "threshold" => Some(readable(self.threshold)),
+            "note" => Some(self.note.unwrap_or("no text").to_owned()),
             "tag" => Some(self.tag().unwrap_or("an unknown tag").to_owned()),
             _ => None,
         }
@@ -83,7 +85,9 @@ impl Fields<'_> {
                         .map_or_else(String::new, |value| format!(" ({})", readable(value)));
                     format!(", mostly because of {}{value}", first.tag)
                 });
-                format!("{asset}: {prediction} says {score}, limit {threshold}{reason}.")
+                let note = self.note.map_or_else(String::new, |note| format!(" “{note}”;"));
+                let limit = format!("limit {threshold}{reason}");
+                format!("{asset}:{note} {prediction} says {score}, {limit}.")
             }
             AlertKind::Errors => {
                 let what = self.label.unwrap_or("labels contradict it");
@@ -182,6 +186,7 @@ mod tests {
             score: 95.25,
             threshold: 80.0,
             label: None,
+            note: None,
             contributions: &contributions,
         }
         .render(template)

@@ -112,15 +112,17 @@ pub struct Alert {
     pub score: f64,
     pub threshold: f64,
     pub label: Option<String>,
+    /// What was written, where the model reads texts.
+    pub note: Option<String>,
     pub model: Option<String>,
     pub device: Option<String>,
     pub contributions: Vec<Reason>,
-    /// `direct`, `pending`, `exact`, `sampled`, `late` or `failed`.
+    /// `direct`, `pending`, `exact`, `sampled`, `words`, `late` or `failed`.
     #[schema(value_type = String)]
     pub explanation: Explanation,
 }
 
-/// How much one tag moved the score.
+/// How much one tag moved the score, or one word of a text.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Reason {
     pub tag: String,
@@ -157,6 +159,7 @@ impl From<AlertRecord> for Alert {
             score: record.score,
             threshold: record.threshold,
             label: record.label.map(|label| label.to_string()),
+            note: record.note.map(|note| note.to_string()),
         }
     }
 }

@@ -33,6 +33,9 @@ fn card(alert: &Alert, words: &Words, now: Timestamp) -> Markup {
                 a href=(link(&alert.asset)) { (alert.asset) } " – " (words.state(state))
             }
             p.text { (alert.text) }
+            @if let Some(note) = alert.note.as_deref().filter(|note| !alert.text.contains(note)) {
+                blockquote.note { (note) }
+            }
             p {
                 (alert.prediction) " (" (who)
                 @if let Some(device) = &alert.device { " · " (device) }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{client, evaluate};
 use crate::asset::AssetId;
 use crate::frame::{Frame, FrameSpec};
-use crate::model::{self, Inquiry, Loaded, LoadedModel, Package};
+use crate::model::{self, Inquiry, Items, ItemsRef, Loaded, LoadedModel, Package};
 use crate::settings::{AlertPolicy, Prediction, RuntimeSettings, Settings, WindowSettings};
 use crate::time::Timestamp;
 use crate::verdict::{Evidence, PredictionId, Subject, Verdict};
@@ -76,7 +76,7 @@ struct Line {
     /// Of one run, microseconds.
     p50_us: f64,
     p99_us: f64,
-    /// Time of queue, worker and verdicts, in percent of the runtime's own, while frames wait.
+    /// Time of queue, tensors, worker and verdicts, in percent of the runtime's own, while frames wait.
     overhead_percent: f64,
 }
 
@@ -109,17 +109,15 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
 fn inference(arguments: &Inference) -> anyhow::Result<Report> {
     let (model, spec, golden) = load(arguments, &arguments.device)?;
     let identity = Arc::clone(&model.identity);
-    let items = |count: usize| -> Vec<f32> {
-        golden.chunks(spec.item_len()).cycle().take(count).flatten().copied().collect()
-    };
+    let items = |count: usize| golden.cycled(spec.item_len(), count);
     let mut engine = model.engine();
-    let compared = items(COMPARED_ROWS.next_multiple_of(golden.len() / spec.item_len()));
+    let compared = items(COMPARED_ROWS.next_multiple_of(golden.lend().len() / spec.item_len()));
     let mut largest_difference = None;
     if arguments.device != "cpu" {
         let mut cpu = load(arguments, "cpu")?.0.engine();
         let (mut here, mut there) = (Vec::new(), Vec::new());
-        engine.run(&compared, &mut here)?;
-        cpu.run(&compared, &mut there)?;
+        engine.run(compared.lend(), &mut here)?;
+        cpu.run(compared.lend(), &mut there)?;
         let differences = here.iter().zip(&there).map(|(a, b)| (a - b).abs());
         largest_difference = Some(differences.fold(0.0, f64::max));
     }
@@ -130,7 +128,7 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
         }
         let (items, mut out) = (items(batch), Vec::new());
         for _ in 0..WARM_UP {
-            engine.run(&items, &mut out)?;
+            engine.run(items.lend(), &mut out)?;
         }
         let mut times: Vec<Duration> = Vec::new();
         let started = Instant::now();
@@ -138,7 +136,7 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
             || (started.elapsed() < arguments.within && times.len() < MOST_RUNS)
         {
             let began = Instant::now();
-            engine.run(&items, &mut out)?;
+            engine.run(items.lend(), &mut out)?;
             times.push(began.elapsed());
         }
         let whole: Duration = times.iter().sum();
@@ -154,12 +152,13 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
             overhead_percent: overhead(arguments, batch, times.len())?,
         });
     }
-    let values = items(1);
+    let one = items(1);
+    let (values, text) = (one.lend().numbers().to_vec(), one.lend().text().cloned());
     let inquiry = Inquiry {
         prediction: PredictionId(0),
         asset: AssetId(0),
         alert_id: "bench".into(),
-        subject: Arc::new(Subject { values, latest: vec![None; spec.tags.len()] }),
+        subject: Arc::new(Subject { values, text, latest: vec![None; spec.tags.len()] }),
         spec: Arc::clone(&spec),
     };
     let began = Instant::now();
@@ -180,7 +179,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
     let (mut model, spec, golden) = load(arguments, &arguments.device)?;
     model.card.runtime.max_batch = batch;
     let runs = runs.clamp(FEWEST_RUNS, 100_000 / batch);
-    let frame = |values: &[f32]| Frame {
+    let frame = |item: ItemsRef<'_>| Frame {
         prediction: PredictionId(0),
         asset: AssetId(0),
         evidence: Evidence {
@@ -189,14 +188,15 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
             samples: 1,
             coverage: 1.0,
         },
-        values: values.to_vec(),
+        values: item.numbers().to_vec(),
+        text: item.text().cloned(),
         latest: vec![None; spec.tags.len()],
         arrived: Timestamp::from_secs(1),
         spec: Arc::clone(&spec),
         picture: None,
     };
-    let frames: Vec<Frame> =
-        golden.chunks(spec.item_len()).cycle().take(runs * batch).map(frame).collect();
+    let all = golden.cycled(spec.item_len(), runs * batch);
+    let frames: Vec<Frame> = all.lend().chunks(spec.item_len()).map(frame).collect();
     let (out, mut verdicts) = mpsc::channel::<Verdict>(4096);
     let worker = model.spawn(out)?;
     let handle = worker.handle();
@@ -208,7 +208,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
     worker.close();
     let whole = began.elapsed();
     drop(taker.join());
-    let own = handle.stats().snapshot().latency_sum;
+    let own = handle.stats().inside();
     Ok((whole.as_secs_f64() / own.as_secs_f64() - 1.0) * 100.0)
 }
 
@@ -216,7 +216,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
 fn load(
     arguments: &Inference,
     device: &str,
-) -> anyhow::Result<(LoadedModel, Arc<FrameSpec>, Vec<f32>)> {
+) -> anyhow::Result<(LoadedModel, Arc<FrameSpec>, Items)> {
     let (models, reference) = evaluate::place(&arguments.model)?;
     let folder = model::find(&models, &reference)?;
     let package = Package::read(&folder, &RuntimeSettings::default()).map_err(|errors| {

@@ -20,8 +20,9 @@ use self::sheet::Sheet;
 use self::truth::{Labels, Reading, Truths};
 use super::recorded;
 use crate::asset::AssetId;
-use crate::frame::Threshold;
+use crate::frame::{Layout, Threshold};
 use crate::model::{self, Card, Loaded};
+use crate::note;
 use crate::rehearsal::Rehearsal;
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
 use crate::table::{Columns, Table};
@@ -33,12 +34,15 @@ pub(super) struct Arguments {
     model: PathBuf,
     /// Recorded rows, CSV with a header. A column is a tag's if it has its name, apart from case,
     /// punctuation and a unit in brackets.
-    /// For a model of pictures: a folder of JPEG and PNG files.
+    /// For a model of pictures: a folder of JPEG and PNG files. For a model of texts: CSV with --text.
     #[arg(long, value_name = "FILE.csv|FOLDER")]
     data: PathBuf,
     /// Column of the truth: 0 or 1, a label of the card, or the value.
     #[arg(long, value_name = "COLUMN", default_value = "label")]
     label: String,
+    /// Column of the texts, for a model that reads them.
+    #[arg(long, value_name = "COLUMN", default_value = "text")]
+    text: String,
     /// Of pictures: CSV with the columns `file` (below the folder of --data) and --label's.
     #[arg(long, value_name = "FILE.csv")]
     labels: Option<PathBuf>,
@@ -155,7 +159,14 @@ fn feed(mut table: Table, file: &Path, labels: &Labels, course: &mut Course) -> 
     let bar = recorded::bytes(file);
     while let Some(row) = table.next_row()? {
         let name = row.group.as_deref().unwrap_or("data");
-        let asset = course.rehearsal.feed(name, row.time, &row.values);
+        let asset = match &row.text {
+            Some(text) => {
+                let text = note::read(text.as_bytes())
+                    .map_err(|error| table.bad_text(format!("no text: {error}")))?;
+                course.rehearsal.tell(name, row.time, text)
+            }
+            None => course.rehearsal.feed(name, row.time, &row.values),
+        };
         course.names.entry(asset).or_insert_with(|| name.to_owned());
         if let Some(text) = &row.label {
             let truth: Reading =
@@ -229,6 +240,7 @@ fn columns(arguments: &Arguments, card: &Card, window: &WindowSettings) -> anyho
         renamed: arguments.columns.iter().cloned().collect(),
         words: words.collect(),
         label: Some(arguments.label.clone()),
+        text: (card.input.layout == Layout::Text).then(|| arguments.text.clone()),
         group: arguments.group.clone(),
         time: arguments.time.clone(),
         every: arguments.every.or(window.period).unwrap_or(Duration::from_secs(1)),

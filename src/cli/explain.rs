@@ -49,6 +49,8 @@ struct Report {
     window: Evidence,
     model: Option<ModelIdentity>,
     explanation: Explanation,
+    /// What was written, where the model reads texts; its words then stand in `tags`.
+    note: Option<String>,
     tags: Vec<Reason>,
 }
 
@@ -104,7 +106,9 @@ async fn report(archive: &Archive, registry: &Registry, wanted: &str) -> anyhow:
         .map_or_else(|| newest.clone(), |(_, record)| record);
     let mut tags = Vec::new();
     for reason in &newest.contributions {
-        let samples = match registry.lookup(&newest.asset, &reason.tag) {
+        // A word that is written like a tag is none.
+        let known = registry.lookup(&newest.asset, &reason.tag).filter(|_| newest.note.is_none());
+        let samples = match known {
             Some(tag) => archive.read_tag(tag, raise.evidence.start, after(raise.evidence)).await?,
             None => Vec::new(),
         };
@@ -130,6 +134,7 @@ async fn report(archive: &Archive, registry: &Registry, wanted: &str) -> anyhow:
         window: raise.evidence,
         model: newest.model.as_deref().cloned(),
         explanation: newest.explanation,
+        note: newest.note.map(|note| note.to_string()),
         tags,
     })
 }
@@ -157,10 +162,14 @@ fn draw(report: &Report) -> String {
         window.samples,
         window.coverage * 100.0
     );
+    if let Some(note) = &report.note {
+        text += &format!("“{note}”\n");
+    }
     text += match report.explanation {
         Explanation::Direct => "What each tag made of the score:\n",
         Explanation::Exact => "What each tag added to the score of ordinary windows (exact):\n",
         Explanation::Sampled => "What each tag added to the score of ordinary windows (sampled):\n",
+        Explanation::Words => "What the score loses without each word:\n",
         Explanation::Pending => "The reasons are being worked out.\n",
         Explanation::Late => "The reasons could not be worked out in time.\n",
         Explanation::Failed => "The model could not answer what it takes to explain this.\n",

@@ -20,10 +20,12 @@ use self::tags::Topic;
 use super::topic::{TopicError, TopicPattern};
 use crate::clock;
 use crate::ledger::Rejection;
+use crate::note::{self, NoteError};
 use crate::picture::Format;
 use crate::sample::Sample;
 use crate::settings::Subscription;
 use crate::share::Shares;
+use crate::snapshot::Kind;
 use crate::tag::{Registry, RegistryFull};
 use crate::time::Timestamp;
 
@@ -69,8 +71,8 @@ pub struct Decoded {
     /// Samples found, good and rejected; an unreadable payload counts as one.
     pub received: u64,
     pub rejected: Rejects,
-    /// The message is a picture of this asset. It is not counted among the samples.
-    pub picture: Option<Arc<str>>,
+    /// The message is a picture or text of this asset. It is not counted among the samples.
+    pub snapshot: Option<(Kind, Arc<str>)>,
     /// Messages or elements left to another box, unread.
     pub foreign: u64,
     /// The first thing that was wrong.
@@ -242,6 +244,7 @@ impl Decoders {
         match &self.decoders[*decoder].plan {
             Plan::Json(plan) => json::decode(plan, scope, payload),
             Plan::Image => picture(&scope, payload),
+            Plan::Text => text(&scope, payload),
             Plan::Number => packed::decode_number(scope, payload),
             Plan::Packed(plan) => packed::decode_array(plan, scope, payload),
         }
@@ -272,7 +275,23 @@ fn picture(scope: &Scope<'_>, payload: &[u8]) -> Decoded {
         let detail = "expected a JPEG or PNG picture; the payload begins like neither";
         return Decoded::refused(Rejection::Unreadable, detail);
     }
-    Decoded { picture: scope.topic.asset.clone(), ..Decoded::default() }
+    whole(scope, Kind::Picture)
+}
+
+fn text(scope: &Scope<'_>, payload: &[u8]) -> Decoded {
+    match note::read(payload) {
+        Ok(_) => whole(scope, Kind::Text),
+        Err(error @ NoteError::TooLong { .. }) => {
+            Decoded::refused(Rejection::TooLarge, error.to_string())
+        }
+        Err(error) => Decoded::refused(Rejection::Unreadable, error.to_string()),
+    }
+}
+
+/// The message as it is, for the models.
+fn whole(scope: &Scope<'_>, kind: Kind) -> Decoded {
+    let snapshot = scope.topic.asset.clone().map(|asset| (kind, asset));
+    Decoded { snapshot, ..Decoded::default() }
 }
 
 impl Scope<'_> {

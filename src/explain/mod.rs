@@ -2,11 +2,13 @@
 //!
 //! The model is asked again with some of the tags replaced by those of ordinary windows, and the
 //! Shapley values of its answers say what each tag did ([`Shapley`]). Reconstruction models carry
-//! their reasons in their error.
+//! their reasons in their error. Of a text, each word is left out once ([`Words`]).
 
 mod shapley;
+mod words;
 
 pub use self::shapley::Shapley;
+pub use self::words::Words;
 use crate::frame::{FrameSpec, Layout};
 use crate::settings::Direction;
 use crate::verdict::Contribution;
@@ -43,10 +45,7 @@ pub fn contributions(
     pushes: &[f64],
     direction: Direction,
 ) -> Vec<Contribution> {
-    let sign = match direction {
-        Direction::Above => 1.0,
-        Direction::Below => -1.0,
-    };
+    let sign = sign(direction);
     let mut found: Vec<Contribution> = spec
         .plant_tags
         .iter()
@@ -63,12 +62,20 @@ pub fn contributions(
     found
 }
 
+/// What turns a push on the score into one towards the alert.
+const fn sign(direction: Direction) -> f64 {
+    match direction {
+        Direction::Above => 1.0,
+        Direction::Below => -1.0,
+    }
+}
+
 fn for_cells(spec: &FrameSpec, tag: usize, mut change: impl FnMut(usize, usize)) {
     match spec.layout {
         Layout::Series => (0..spec.rows).for_each(|row| change(spec.cell(row, tag), tag)),
         Layout::Latest => change(tag, tag),
         // No tags: nothing is asked about them.
-        Layout::Image => {}
+        Layout::Image | Layout::Text => {}
         Layout::Features => {
             for (column, feature) in spec.features.iter().enumerate() {
                 if feature.reads(tag) {

@@ -15,6 +15,7 @@ fn spec(order: Order) -> Arc<FrameSpec> {
         tag: vec![tag("a", 10.0), tag("b", 20.0)],
         feature: Vec::new(),
         image: None,
+        text: None,
     };
     let length = Some(Extent::Rows(2));
     let window = WindowSettings { length, ..WindowSettings::default() };
@@ -66,6 +67,7 @@ fn latest(count: usize) -> Arc<FrameSpec> {
         tag: (0..count).map(tag).collect(),
         feature: Vec::new(),
         image: None,
+        text: None,
     };
     let length = Some(Extent::Rows(1));
     let window = WindowSettings { length, ..WindowSettings::default() };
@@ -155,6 +157,7 @@ fn a_cell_of_two_tags_is_measured_only_with_both() {
         tag: vec![tag("a"), tag("b")],
         feature: vec![feature],
         image: None,
+        text: None,
     };
     let length = Some(Extent::Rows(1));
     let window = WindowSettings { length, ..WindowSettings::default() };

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::{DRAIN, Found, UNDER_WAY};
 use crate::health::SourceHealth;
 use crate::settings::{AfterUse, Folder};
-use crate::snapshot::{Fate, PICTURE_BYTES, Pictures};
+use crate::snapshot::{Fate, PICTURE_BYTES, Tally};
 use crate::time::Timestamp;
 
 /// Names tried where a file of that name has been moved before.
@@ -37,7 +37,7 @@ pub(super) enum Event {
 pub(super) struct Hand {
     folder: Folder,
     memory: Memory,
-    pictures: Arc<Pictures>,
+    pictures: Arc<Tally>,
     health: Arc<SourceHealth>,
     growing: Growing,
     under_way: BTreeSet<String>,
@@ -52,7 +52,7 @@ impl Hand {
     pub(super) fn new(
         folder: Folder,
         memory: Memory,
-        pictures: Arc<Pictures>,
+        pictures: Arc<Tally>,
         health: Arc<SourceHealth>,
     ) -> Self {
         let (growing, under_way, dropped) = Default::default();

@@ -28,7 +28,7 @@ use crate::ledger::{Ledger, Rejection};
 use crate::message::Quarantined;
 use crate::sample::Batch;
 use crate::settings::Folder;
-use crate::snapshot::{Fate, Held, Snapshot};
+use crate::snapshot::{Fate, Held, Kind, Snapshot};
 use crate::time::Timestamp;
 
 /// Pictures of one folder that are on their way; the others wait on the disk.
@@ -127,7 +127,7 @@ impl WatcherParts {
         let (source, encoded, length) = (self.health.name.clone(), bytes.clone(), stamp.size);
         let ending = Ending { key: Some((name.clone(), stamp)), events: events.clone() };
         let asset = self.folder.asset.as_str().into();
-        let snapshot = Snapshot::new(asset, now, bytes, move |fate| {
+        let snapshot = Snapshot::new(Kind::Picture, asset, now, bytes, move |fate| {
             pictures.settle(&fate);
             if let Fate::Refused(detail) = &fate
                 && let Ok(place) = quarantine.try_reserve()

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::image::ImageInput;
+use super::text::TextInput;
 use crate::feature::{Feature, Operation, Statistic};
 use crate::settings::{Direction, Extent, Fill, WindowSettings};
+use crate::snapshot::Kind;
 
 /// How a window becomes a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -20,6 +22,8 @@ pub enum Layout {
     Latest,
     /// One picture.
     Image,
+    /// One text.
+    Text,
 }
 
 /// Order of the dimensions of a series, after the batch.
@@ -60,6 +64,9 @@ pub struct InputSettings {
     /// Layout `image` only.
     #[serde(default)]
     pub image: Option<ImageInput>,
+    /// Layout `text` only.
+    #[serde(default)]
+    pub text: Option<TextInput>,
 }
 
 /// One tag as the model knows it, with figures of the training data in its unit.
@@ -153,6 +160,8 @@ pub struct FrameSpec {
     pub features: Vec<Feature>,
     /// Present exactly for layout `image`.
     pub image: Option<ImageInput>,
+    /// Present exactly for layout `text`.
+    pub text: Option<TextInput>,
     pub length: Extent,
     pub period: Option<Duration>,
     pub fill: Fill,
@@ -215,6 +224,7 @@ impl FrameSpec {
             tags: input.tag.clone(),
             features,
             image: input.image.clone(),
+            text: (input.layout == Layout::Text).then(|| input.text.unwrap_or_default()),
             length,
             period: window.period,
             fill: window.fill.unwrap_or_default(),
@@ -228,13 +238,23 @@ impl FrameSpec {
         })
     }
 
-    /// Numbers in one frame.
+    /// What it looks at as a whole; nothing where it looks at windows of tags.
+    pub const fn takes(&self) -> Option<Kind> {
+        match self.layout {
+            Layout::Image => Some(Kind::Picture),
+            Layout::Text => Some(Kind::Text),
+            Layout::Series | Layout::Features | Layout::Latest => None,
+        }
+    }
+
+    /// Numbers in one frame, or its one text.
     pub fn item_len(&self) -> usize {
         match self.layout {
             Layout::Series => self.rows * self.tags.len(),
             Layout::Features => self.features.len(),
             Layout::Latest => self.tags.len(),
             Layout::Image => self.item_shape().iter().product(),
+            Layout::Text => 1,
         }
     }
 
@@ -244,6 +264,7 @@ impl FrameSpec {
             return image.shape();
         }
         match (self.layout, self.order) {
+            (Layout::Text, _) => Vec::new(),
             (Layout::Series, Order::RowsFirst) => vec![self.rows, self.tags.len()],
             (Layout::Series, Order::ChannelsFirst) => vec![self.tags.len(), self.rows],
             _ => vec![self.item_len()],
@@ -290,13 +311,17 @@ impl Problems {
 }
 
 fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
+    if input.text.is_some() && input.layout != Layout::Text {
+        problems.add("input.text", "goes with layout `text`; leave it out");
+    }
+    let whole = matches!(input.layout, Layout::Image | Layout::Text);
+    if whole && !input.tag.is_empty() {
+        problems.add("input.tag", "layouts `image` and `text` have no tags; leave them out");
+    }
     match (&input.image, input.layout) {
         (Some(image), Layout::Image) => {
             for (key, message) in image.problems() {
                 problems.add(format!("input.image.{key}"), message);
-            }
-            if !input.tag.is_empty() {
-                problems.add("input.tag", "layout `image` has no tags; leave them out");
             }
         }
         (None, Layout::Image) => {
@@ -306,7 +331,7 @@ fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
         (Some(_), _) => problems.add("input.image", "goes with layout `image`; leave it out"),
         (None, _) => {}
     }
-    if input.tag.is_empty() && input.layout != Layout::Image {
+    if input.tag.is_empty() && !whole {
         problems.add("input.tag", "there is none; write one [[input.tag]] for each tag");
     }
     for (index, tag) in input.tag.iter().enumerate() {
@@ -328,7 +353,7 @@ fn check_input(input: &InputSettings, problems: &mut Problems) -> Vec<Feature> {
         (Layout::Features, true) => {
             problems.add("input.feature", "layout `features` needs [[input.feature]] entries");
         }
-        (Layout::Series | Layout::Latest | Layout::Image, false) => {
+        (Layout::Series | Layout::Latest | Layout::Image | Layout::Text, false) => {
             problems.add("input.feature", "only layout `features` has features; leave them out");
         }
         _ => {}

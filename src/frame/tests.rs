@@ -16,6 +16,7 @@ fn input(layout: Layout) -> InputSettings {
         tag: vec![tag("a", 10.0), tag("b", 20.0)],
         feature: Vec::new(),
         image: None,
+        text: None,
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::locate;
 use super::remote::RemoteSettings;
-use crate::frame::{FrameSpec, InputSettings};
+use crate::frame::{FrameSpec, InputSettings, Layout};
 use crate::settings::{AlertPolicy, WindowSettings};
 
 /// A whole card. `docs/model-card.md` is its reference.
@@ -184,6 +184,18 @@ impl Card {
             }
         }
         self.output.check(&mut add);
+        if self.input.layout == Layout::Text {
+            if self.output.kind == OutputKind::Reconstruction {
+                add(
+                    "output.kind",
+                    "a text is not reconstructed; write probability, class or value".into(),
+                );
+            }
+            if self.reference.background.is_some() {
+                let message = "a text is explained by its own words; leave it out";
+                add("reference.background", message.into());
+            }
+        }
         check_decision(&self.decision, &mut add);
         if self.reference.golden.contains(['/', '\\']) || self.reference.golden.is_empty() {
             add("reference.golden", "expected a file name beside the card".into());

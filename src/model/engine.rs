@@ -8,15 +8,14 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::card::OutputKind;
+use super::items::{Items, ItemsRef};
 use super::predictor::Predictor;
 use super::session::RunError;
 use super::stats::ModelStats;
-use crate::asset::AssetId;
-use crate::explain::{self, Shapley};
-use crate::frame::{Frame, FrameSpec};
-use crate::verdict::{
-    Contribution, Explained, Explanation, ModelIdentity, PredictionId, Subject, Verdict,
-};
+use super::study::{Inquiry, Study};
+use crate::explain;
+use crate::frame::{Frame, Layout};
+use crate::verdict::{Explained, ModelIdentity, Subject, Verdict};
 
 /// Frames wait no longer than so many questions take.
 const QUESTIONS_AT_ONCE: usize = 16;
@@ -24,6 +23,7 @@ const QUESTIONS_AT_ONCE: usize = 16;
 /// How a model is run.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
+    pub(super) layout: Layout,
     pub(super) kind: OutputKind,
     pub(super) max_batch: usize,
     pub(super) deadline: Duration,
@@ -33,7 +33,7 @@ pub struct Engine {
     session: Predictor,
     manner: Manner,
     stats: Arc<ModelStats>,
-    items: Vec<f32>,
+    items: Items,
     numbers: Vec<f64>,
     background: Arc<[Vec<f32>]>,
 }
@@ -46,7 +46,8 @@ impl Engine {
         background: Arc<[Vec<f32>]>,
     ) -> Self {
         let stats = Arc::new(ModelStats::new(identity, session.remote_health()));
-        Self { session, manner, stats, items: Vec::new(), numbers: Vec::new(), background }
+        let (items, numbers) = (Items::none(manner.layout), Vec::new());
+        Self { session, manner, stats, items, numbers, background }
     }
 
     pub fn stats(&self) -> &Arc<ModelStats> {
@@ -73,11 +74,11 @@ impl Engine {
     /// The verdicts, and the last thing that was wrong with an answer.
     pub fn infer(&mut self, batch: &[Frame]) -> Result<(Vec<Verdict>, Option<String>), RunError> {
         self.items.clear();
-        batch.iter().for_each(|frame| self.items.extend_from_slice(&frame.values));
+        batch.iter().for_each(|frame| self.items.push(frame));
         let started = Instant::now();
-        let width = self.session.run(&self.items, &mut self.numbers)?;
+        let width = self.session.run(self.items.lend(), &mut self.numbers)?;
         let took = started.elapsed();
-        self.stats.ran(batch.len(), took);
+        self.stats.ran(batch.len(), took, self.session.inside().unwrap_or(took));
         if took > self.manner.deadline {
             self.stats.late();
             tracing::debug!(?took, frames = batch.len(), "a batch ran past its deadline");
@@ -113,7 +114,8 @@ impl Engine {
                 );
             } else {
                 let (values, latest) = (frame.values.clone(), frame.latest.clone());
-                subject = Some(Arc::new(Subject { values, latest }));
+                let text = frame.text.clone();
+                subject = Some(Arc::new(Subject { values, text, latest }));
             }
         }
         Verdict {
@@ -130,7 +132,7 @@ impl Engine {
     }
 
     /// The runtime alone: whole items in, numbers out. Gives how many numbers an item has.
-    pub fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+    pub fn run(&mut self, items: ItemsRef<'_>, out: &mut Vec<f64>) -> Result<usize, RunError> {
         self.session.run(items, out)
     }
 
@@ -143,23 +145,21 @@ impl Engine {
 
     pub(super) fn study(&self, inquiry: Inquiry) -> Study {
         self.stats.explained();
-        let values = inquiry.subject.values.clone();
-        let background = Arc::clone(&self.background);
-        let shapley = Shapley::new(&inquiry.spec, values, background, &inquiry.alert_id);
-        Study { inquiry, shapley }
+        Study::new(inquiry, Arc::clone(&self.background))
     }
 
     /// Asks the model the next few questions; true when there are no more.
     pub(super) fn pursue(&mut self, study: &mut Study) -> bool {
         self.items.clear();
-        let asked =
-            study.shapley.ask(self.manner.max_batch.min(QUESTIONS_AT_ONCE), &mut self.items);
-        let answers = match self.session.run(&self.items, &mut self.numbers) {
+        let asked = study.ask(self.manner.max_batch.min(QUESTIONS_AT_ONCE), &mut self.items);
+        let items = self.items.lend();
+        let answers = match self.session.run(items, &mut self.numbers) {
             Ok(width) => {
-                let items = self.items.chunks(self.session.item_len());
+                let items = items.chunks(self.session.item_len());
                 let rows = self.numbers.chunks(width).zip(items);
-                let score = |(row, item): (&[f64], &[f32])| {
-                    self.session.judge().answer(row, item).map_or(f64::NAN, |answer| answer.score)
+                let score = |(row, item): (&[f64], ItemsRef<'_>)| {
+                    let answer = self.session.judge().answer(row, item.numbers());
+                    answer.map_or(f64::NAN, |answer| answer.score)
                 };
                 rows.map(score).collect()
             }
@@ -168,51 +168,6 @@ impl Engine {
                 vec![f64::NAN; asked]
             }
         };
-        let failed = answers.iter().any(|score| score.is_nan());
-        study.shapley.answer(&answers);
-        failed || study.shapley.is_done()
-    }
-}
-
-/// An alert whose reasons are wanted.
-#[derive(Clone, Debug)]
-pub struct Inquiry {
-    pub prediction: PredictionId,
-    pub asset: AssetId,
-    pub alert_id: String,
-    pub subject: Arc<Subject>,
-    pub spec: Arc<FrameSpec>,
-}
-
-/// An explanation under way.
-#[derive(Debug)]
-pub(super) struct Study {
-    inquiry: Inquiry,
-    shapley: Shapley,
-}
-
-impl Study {
-    /// What is known by now.
-    pub(super) fn conclude(self) -> Explained {
-        let Self { inquiry, shapley } = self;
-        let pushes = shapley.pushes();
-        let how = match pushes {
-            Some(_) if shapley.is_exact() => Explanation::Exact,
-            Some(_) => Explanation::Sampled,
-            None if shapley.has_failed() => Explanation::Failed,
-            None => Explanation::Late,
-        };
-        let direction = inquiry.spec.explain_from.map(|from| from.direction).unwrap_or_default();
-        let contributions = pushes.map_or_else(Vec::new, |pushes| {
-            explain::contributions(&inquiry.spec, &inquiry.subject.latest, &pushes, direction)
-        });
-        inquiry.answered(how, contributions)
-    }
-}
-
-impl Inquiry {
-    pub fn answered(self, how: Explanation, contributions: Vec<Contribution>) -> Explained {
-        let Self { prediction, asset, alert_id, .. } = self;
-        Explained { prediction, asset, alert_id, how, contributions }
+        study.answer(&answers)
     }
 }

@@ -1,14 +1,20 @@
 //! The golden pair: inputs whose outputs are known. A model that answers otherwise is refused.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
+use super::items::{Items, ItemsRef};
 use super::session::RunError;
 use super::trust::Files;
+use crate::frame::FrameSpec;
 
 #[derive(Debug, thiserror::Error)]
 pub enum GoldenError {
     #[error("{file} cannot be read: {message}")]
     Unreadable { file: String, message: String },
+    #[error("{file}: item {item} of `input` is no {expected}, which the card's layout takes")]
+    WrongKind { file: String, item: usize, expected: &'static str },
     #[error("{file}: item {item} of `{part}` has {got} numbers, expected {expected}")]
     WrongLength { file: String, part: &'static str, item: usize, got: usize, expected: usize },
     #[error(
@@ -31,22 +37,41 @@ struct Golden {
 #[serde(untagged)]
 pub(super) enum Nested {
     Number(f64),
+    Text(String),
     List(Vec<Nested>),
 }
 
 impl Nested {
+    /// A text is no number, and shows as one that no answer equals.
     pub(super) fn flatten(&self, out: &mut Vec<f64>) {
         match self {
             Self::Number(number) => out.push(*number),
+            Self::Text(_) => out.push(f64::NAN),
             Self::List(items) => items.iter().for_each(|item| item.flatten(out)),
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::List(items) => match items.as_slice() {
+                [only] => only.text(),
+                _ => None,
+            },
+            Self::Number(_) => None,
         }
     }
 }
 
-/// The inputs of `file`, one after the other.
-pub(super) fn inputs(files: &Files, file: &str, length: usize) -> Result<Vec<f32>, GoldenError> {
+/// The inputs of `file`, one after the other: as `none` of them are.
+pub(super) fn inputs(
+    files: &Files,
+    file: &str,
+    length: usize,
+    none: Items,
+) -> Result<Items, GoldenError> {
     let (name, golden) = read(files, file)?;
-    flattened(&name, &golden, length)
+    gathered(&name, &golden, length, none)
 }
 
 fn read(files: &Files, file: &str) -> Result<(String, Golden), GoldenError> {
@@ -57,11 +82,30 @@ fn read(files: &Files, file: &str) -> Result<(String, Golden), GoldenError> {
     Ok((name, golden))
 }
 
-fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, GoldenError> {
-    let mut items = Vec::with_capacity(golden.input.len() * length);
+fn gathered(
+    name: &str,
+    golden: &Golden,
+    length: usize,
+    mut items: Items,
+) -> Result<Items, GoldenError> {
+    let wrong = |item: usize, expected: &'static str| GoldenError::WrongKind {
+        file: name.to_owned(),
+        item,
+        expected,
+    };
     for (item, input) in golden.input.iter().enumerate() {
+        let items = match &mut items {
+            Items::Numbers(items) => items,
+            Items::Texts(texts) => {
+                texts.push(Arc::from(input.text().ok_or_else(|| wrong(item, "text"))?));
+                continue;
+            }
+        };
         let mut numbers = Vec::with_capacity(length);
         input.flatten(&mut numbers);
+        if numbers.iter().any(|number| number.is_nan()) {
+            return Err(wrong(item, "list of numbers"));
+        }
         if numbers.len() != length {
             let (got, expected, file) = (numbers.len(), length, name.to_owned());
             return Err(GoldenError::WrongLength { file, part: "input", item, got, expected });
@@ -73,16 +117,16 @@ fn flattened(name: &str, golden: &Golden, length: usize) -> Result<Vec<f32>, Gol
 }
 
 /// A model at work: whole items in, numbers out, and how many of them an item has.
-pub(super) type Run<'a> = &'a mut dyn FnMut(&[f32], &mut Vec<f64>) -> Result<usize, RunError>;
+pub(super) type Run<'a> = &'a mut dyn FnMut(ItemsRef<'_>, &mut Vec<f64>) -> Result<usize, RunError>;
 
 /// The golden pair, read.
 #[derive(Debug)]
 pub(super) struct Pair {
     file: String,
     tolerance: f64,
-    /// Numbers an item takes.
+    /// Numbers an item takes; a text is one.
     length: usize,
-    items: Vec<f32>,
+    items: Items,
     output: Vec<Vec<f64>>,
 }
 
@@ -91,15 +135,16 @@ impl Pair {
         files: &Files,
         file: &str,
         tolerance: f64,
-        length: usize,
+        spec: &FrameSpec,
     ) -> Result<Self, GoldenError> {
+        let length = spec.item_len();
         let (file, golden) = read(files, file)?;
         if golden.input.is_empty() || golden.input.len() != golden.output.len() {
             let (inputs, outputs) = (golden.input.len(), golden.output.len());
             let message = format!("expected as many outputs as inputs, got {inputs} and {outputs}");
             return Err(GoldenError::Unreadable { file, message });
         }
-        let items = flattened(&file, &golden, length)?;
+        let items = gathered(&file, &golden, length, Items::none(spec.layout))?;
         let flat = |nested: &Nested| {
             let mut numbers = Vec::new();
             nested.flatten(&mut numbers);
@@ -111,14 +156,14 @@ impl Pair {
 
     /// Runs the items one by one and, where there are several, together.
     pub(super) fn check(&self, run: Run<'_>) -> Result<(), GoldenError> {
-        for (item, input) in self.items.chunks(self.length).enumerate() {
+        for (item, input) in self.items.lend().chunks(self.length).enumerate() {
             self.compare(run, input, item)?;
         }
-        if self.output.len() > 1 { self.compare(run, &self.items, 0) } else { Ok(()) }
+        if self.output.len() > 1 { self.compare(run, self.items.lend(), 0) } else { Ok(()) }
     }
 
     /// Runs `items`, the golden ones from `first` on.
-    fn compare(&self, run: Run<'_>, items: &[f32], first: usize) -> Result<(), GoldenError> {
+    fn compare(&self, run: Run<'_>, items: ItemsRef<'_>, first: usize) -> Result<(), GoldenError> {
         let file = || self.file.clone();
         let mut out = Vec::new();
         let width = run(items, &mut out)

@@ -95,13 +95,20 @@ impl From<&oip::Port> for Outlet {
 /// How to feed and read the graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wiring {
-    /// The graph takes float64.
-    pub(super) double: bool,
+    pub(super) element: Element,
     /// Dimensions of one item, as the graph has them.
     pub(super) dims: Vec<usize>,
     /// Absent: as many items as wanted.
     pub(super) batch: Option<usize>,
     pub(super) read: Read,
+}
+
+/// What the graph's input is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    Float,
+    Double,
+    Text,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,15 +149,15 @@ pub(super) fn check(
     let input = check_input(card, spec, (inputs, GRAPH), &mut claim);
     let output = check_output(card, spec, (outputs, GRAPH), &mut claim);
     match (input, output) {
-        (Some((double, dims, batch)), Some(read)) if errors.is_empty() => {
-            Ok(Wiring { double, dims, batch, read })
+        (Some((element, dims, batch)), Some(read)) if errors.is_empty() => {
+            Ok(Wiring { element, dims, batch, read })
         }
         _ => Err(errors),
     }
 }
 
-/// Whether the input takes float64, an item's dimensions, and the batch where it is fixed.
-pub(super) type Input = (bool, Vec<usize>, Option<usize>);
+/// The input's elements, an item's dimensions, and the batch where it is fixed.
+pub(super) type Input = (Element, Vec<usize>, Option<usize>);
 
 pub(super) fn check_input(
     card: &Card,
@@ -177,10 +184,21 @@ pub(super) fn check_input(
         claim(KEY, format!("expected a tensor, got {}", input.word));
         return None;
     };
-    let double = match element {
-        Some(Read::Float32) => false,
-        Some(Read::Float64) => true,
-        _ => {
+    let element = match (element, spec.text.is_some()) {
+        (Some(Read::Float32), false) => Element::Float,
+        (Some(Read::Float64), false) => Element::Double,
+        (Some(Read::Strings), true) => Element::Text,
+        (_, true) => {
+            let got = &input.element;
+            claim(KEY, format!("expected strings, as layout `text` has them, got {got}"));
+            return None;
+        }
+        (Some(Read::Strings), false) => {
+            let message = "expected float32 or float64, got strings, which go with layout `text`";
+            claim(KEY, message.into());
+            return None;
+        }
+        (_, false) => {
             claim(KEY, format!("expected float32 or float64, got {}", input.element));
             return None;
         }
@@ -192,7 +210,9 @@ pub(super) fn check_input(
         let message =
             format!("expected {} from the card, got {}", claimed(&expected), dimensions(shape));
         claim(
-            if spec.image.is_some() {
+            if spec.text.is_some() {
+                KEY
+            } else if spec.image.is_some() {
                 "input.image"
             } else if spec.tags.len() > 1 && expected.len() == 2 {
                 "input.order"
@@ -203,7 +223,7 @@ pub(super) fn check_input(
         );
         return None;
     };
-    Some((double, dims, usize::try_from(batch).ok().filter(|batch| *batch > 0)))
+    Some((element, dims, usize::try_from(batch).ok().filter(|batch| *batch > 0)))
 }
 
 /// `graph`'s dimensions with `expected` put into the open ones, if they agree.
@@ -325,6 +345,9 @@ fn names(outlets: &[Outlet]) -> String {
 }
 
 fn claimed(item: &[usize]) -> String {
+    if item.is_empty() {
+        return "[N] or [N, 1]".into();
+    }
     let dims: Vec<_> = item.iter().map(ToString::to_string).collect();
     format!("[N, {}]", dims.join(", "))
 }
@@ -356,6 +379,15 @@ mod tests {
         assert_eq!(fit(&[1, 64, 10], &rows_tags), Some(vec![1, 64, 10]));
         assert_eq!(fit(&[64, 10, 1], &rows_tags), Some(vec![64, 10, 1]));
         assert_eq!(fit(&[1, 64, 1], &[64, 1]), Some(vec![1, 64, 1]));
+    }
+
+    #[test]
+    fn a_text_fits_one_string_an_item() {
+        assert_eq!(fit(&[], &[]), Some(vec![]));
+        assert_eq!(fit(&[1], &[]), Some(vec![1]));
+        assert_eq!(fit(&[-1], &[]), Some(vec![1]));
+        assert_eq!(fit(&[2], &[]), None);
+        assert_eq!(fit(&[1, 2], &[]), None);
     }
 
     #[test]

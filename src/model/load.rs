@@ -81,6 +81,7 @@ impl LoadedModel {
     /// To be driven by the caller, in its own thread.
     pub fn engine(self) -> Engine {
         let manner = Manner {
+            layout: self.card.input.layout,
             kind: self.card.output.kind,
             max_batch: self.card.runtime.max_batch,
             deadline: self.card.runtime.deadline,
@@ -308,7 +309,7 @@ pub(super) fn start(
     let card = &package.card;
     let spec = FrameSpec::new(&card.input, &card.window).expect("the card was checked when read");
     let (golden, tolerance) = (&card.reference.golden, card.reference.tolerance);
-    let golden = Pair::read(&package.files, golden, tolerance, spec.item_len())
+    let golden = Pair::read(&package.files, golden, tolerance, &spec)
         .map_err(|error| vec![LoadError::Golden(error)])?;
     let local = match runtime {
         Some(runtime) => Some(local(runtime, package, &spec, devices, &golden)?),
@@ -427,7 +428,7 @@ fn overlay(card: &Card, prediction: &Prediction) -> Result<Bound, Vec<LoadError>
     match (spec, policy.raise) {
         (Some(mut spec), Some(raise)) if errors.is_empty() => {
             let direction = policy.direction.unwrap_or_default();
-            // A picture has no tags whose part in the score could be told.
+            // A picture has no tags or words whose part in the score could be told.
             spec.explain_from =
                 (spec.layout != Layout::Image).then_some(Threshold { raise, direction });
             for (tag, plant) in card.input.tag.iter().zip(&mut spec.plant_tags) {

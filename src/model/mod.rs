@@ -13,6 +13,7 @@ mod engine;
 mod external;
 mod golden;
 mod graph;
+mod items;
 mod label_counts;
 mod load;
 mod locate;
@@ -25,6 +26,7 @@ mod runtime;
 mod service;
 mod session;
 mod stats;
+mod study;
 mod telemetry;
 pub mod trust;
 mod worker;
@@ -33,11 +35,12 @@ pub use self::active::{Active, ActiveError, Choice};
 pub use self::answer::{Answer, Unhealthy};
 pub use self::background::BackgroundError;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
-pub use self::engine::{Engine, Inquiry};
+pub use self::engine::Engine;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::external::outside_file;
 pub use self::golden::GoldenError;
 pub use self::graph::ClaimError;
+pub use self::items::{Items, ItemsRef};
 pub use self::label_counts::LabelCounts;
 pub use self::load::{
     LoadError, Loaded, LoadedModel, LoadedPrediction, check_only, load, load_version,
@@ -49,5 +52,6 @@ pub use self::runtime::{Runtime, RuntimeError};
 pub use self::service::{Call, CallError, Service, ServiceStats, Tally};
 pub use self::session::{RunError, Session, SessionError};
 pub use self::stats::{ModelSnapshot, ModelStats, Models};
+pub use self::study::Inquiry;
 pub use self::telemetry::forbid_telemetry;
 pub use self::worker::{ModelHandle, ModelWorker, Submitted};

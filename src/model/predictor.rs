@@ -1,11 +1,13 @@
 //! What answers for a model: its graph on this box, or a server elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::answer::Judge;
 use super::device::OnDevice;
+use super::items::ItemsRef;
 use super::remote::Remote;
 use super::session::{RunError, Session};
 use crate::health::RemoteHealth;
@@ -33,7 +35,7 @@ impl Predictor {
         }
     }
 
-    /// Numbers that one item takes.
+    /// Numbers that one item takes; a text is one.
     pub(super) fn item_len(&self) -> usize {
         match self {
             Self::Local(session) => session.item_len(),
@@ -43,10 +45,22 @@ impl Predictor {
 
     /// Runs whole items, which stand one after the other, and puts what comes out, item after
     /// item, in `out`. Returns how many numbers an item has there.
-    pub(super) fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+    pub(super) fn run(
+        &mut self,
+        items: ItemsRef<'_>,
+        out: &mut Vec<f64>,
+    ) -> Result<usize, RunError> {
         match self {
             Self::Local(session) => session.run(items, out),
             Self::Remote(remote) => remote.run(items, out),
+        }
+    }
+
+    /// How long the runtime itself had the last run, where it is here.
+    pub(super) fn inside(&self) -> Option<Duration> {
+        match self {
+            Self::Local(session) => Some(session.inside()),
+            Self::Remote(_) => None,
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::engine::Inquiry;
 use super::service::Job;
+use super::study::Inquiry;
 use crate::frame::Frame;
 use crate::snapshot::{Fate, Showing};
 
@@ -22,6 +22,8 @@ const INQUIRIES: usize = 64;
 const QUEUE_PICTURES: usize = 16;
 /// …or so many bytes of them.
 const QUEUE_PICTURE_BYTES: usize = 32 << 20;
+/// Texts that wait before the oldest gives way, whatever its asset.
+const QUEUE_TEXTS: usize = 256;
 
 /// What became of a frame.
 #[must_use = "a frame that is given up is counted"]
@@ -29,7 +31,7 @@ const QUEUE_PICTURE_BYTES: usize = 32 << 20;
 pub enum Submitted {
     Queued,
     /// Queued in the place of an older frame of the same asset and prediction, or of the oldest
-    /// pictures, which are gone.
+    /// pictures or texts, which are gone.
     Replaced,
     /// The worker has stopped; the frame is gone.
     Stopped,
@@ -51,14 +53,15 @@ struct Inner {
 }
 
 impl Inner {
-    /// Takes out as many of the oldest pictures as one more of `bytes` asks for.
-    fn make_room(&mut self, bytes: usize) -> Vec<Showing> {
+    /// Takes out as many of the oldest pictures or texts as one more of `bytes` asks for, where so
+    /// `many` may wait.
+    fn make_room(&mut self, bytes: usize, many: usize) -> Vec<Showing> {
         let mut gone = Vec::new();
         loop {
             let waiting = self.frames.iter().filter_map(|frame| frame.picture.as_ref());
             let (count, held) = waiting
                 .fold((0, 0), |(count, held), picture| (count + 1, held + picture.bytes.len()));
-            if count < QUEUE_PICTURES && held + bytes <= QUEUE_PICTURE_BYTES {
+            if count < many && held + bytes <= QUEUE_PICTURE_BYTES {
                 return gone;
             }
             let oldest = self.frames.iter().position(|frame| frame.picture.is_some());
@@ -104,7 +107,8 @@ impl Queue {
             return Submitted::Stopped;
         }
         if let Some(picture) = &frame.picture {
-            let gone = inner.make_room(picture.bytes.len());
+            let many = if frame.spec.text.is_some() { QUEUE_TEXTS } else { QUEUE_PICTURES };
+            let gone = inner.make_room(picture.bytes.len(), many);
             inner.frames.push_back(frame);
             self.filled.notify_one();
             note(inner.frames.len());
@@ -234,7 +238,7 @@ mod tests {
     use super::*;
     use crate::asset::AssetId;
     use crate::frame::{FrameSpec, complete};
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Kind, Snapshot};
     use crate::time::Timestamp;
     use crate::verdict::PredictionId;
 
@@ -248,7 +252,8 @@ mod tests {
         let spec = Arc::new(FrameSpec::new(&input, &complete(&window)).unwrap());
         let (arrived, ended) = (Timestamp::from_secs(second), Arc::clone(ended));
         let end = move |fate| ended.lock().unwrap().push((second, fate));
-        let picture = Snapshot::new("press-1".into(), arrived, vec![0; bytes].into(), end);
+        let asset = "press-1".into();
+        let picture = Snapshot::new(Kind::Picture, asset, arrived, vec![0; bytes].into(), end);
         let picture = picture.shared(1).remove(0);
         Frame::of_picture(PredictionId(0), AssetId(0), arrived, spec, picture)
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::card::{Card, CardError};
 use super::external;
 use super::golden::{self, GoldenError};
+use super::items::Items;
 use super::trust::{self, Files, Policy, TrustError, sha256};
 use crate::settings::RuntimeSettings;
 
@@ -63,9 +64,10 @@ impl Package {
         self.files.path(CARD)
     }
 
-    /// What goes into the model in its golden pairs, item after item of `item_len` numbers.
-    pub fn golden_inputs(&self, item_len: usize) -> Result<Vec<f32>, GoldenError> {
-        golden::inputs(&self.files, &self.card.reference.golden, item_len)
+    /// What goes into the model in its golden pairs, item after item of `item_len` numbers, or texts.
+    pub fn golden_inputs(&self, item_len: usize) -> Result<Items, GoldenError> {
+        let none = Items::none(self.card.input.layout);
+        golden::inputs(&self.files, &self.card.reference.golden, item_len, none)
     }
 
     /// Reads the model in `folder`, under the policy of `settings`; every problem of the card at

@@ -1,12 +1,18 @@
 //! A model that predicts: frames in, numbers out, as its card says.
 
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionOutputs};
-use ort::value::{DynMapValueType, DynSequenceValueType, TensorRef};
+use std::time::Duration;
+
+use ort::session::{
+    HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue, SessionOutputs,
+};
+use ort::value::{DynMapValueType, DynSequenceValueType, Tensor, TensorRef};
+use tokio::time::Instant;
 
 use super::answer::Judge;
 use super::card::Card;
 use super::device::OnDevice;
-use super::graph::{self, ClaimError, Outlet, Read, Wiring};
+use super::graph::{self, ClaimError, Element, Outlet, Read, Wiring};
+use super::items::{Items, ItemsRef};
 use super::runtime::Runtime;
 use crate::frame::FrameSpec;
 
@@ -39,7 +45,8 @@ pub struct Session {
     output: String,
     item_len: usize,
     doubles: Vec<f64>,
-    padded: Vec<f32>,
+    /// Of the last run.
+    inside: Duration,
 }
 
 impl Session {
@@ -65,7 +72,7 @@ impl Session {
             output,
             item_len: spec.item_len(),
             doubles: Vec::new(),
-            padded: Vec::new(),
+            inside: Duration::ZERO,
             wiring,
         })
     }
@@ -76,6 +83,11 @@ impl Session {
 
     pub fn device(&self) -> &str {
         &self.graph.device
+    }
+
+    /// How long the runtime itself had the last run.
+    pub(super) const fn inside(&self) -> Duration {
+        self.inside
     }
 
     pub(super) fn into_graph(self) -> OnDevice {
@@ -90,28 +102,24 @@ impl Session {
         &mut self.graph
     }
 
-    /// Numbers that one item takes.
+    /// Numbers that one item takes; a text is one.
     pub fn item_len(&self) -> usize {
         self.item_len
     }
 
     /// Runs whole items, which stand one after the other, and puts what comes out, item after
     /// item, in `out`. Returns how many numbers an item has there.
-    pub fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+    pub fn run(&mut self, items: ItemsRef<'_>, out: &mut Vec<f64>) -> Result<usize, RunError> {
         out.clear();
+        self.inside = Duration::ZERO;
         let count = items.len() / self.item_len;
         let Some(batch) = self.wiring.batch.filter(|batch| *batch != count) else {
             return self.run_batch(items, count, out);
         };
         let mut width = 0;
         for chunk in items.chunks(batch * self.item_len) {
-            let mut padded = std::mem::take(&mut self.padded);
-            padded.clear();
-            padded.extend_from_slice(chunk);
-            padded.resize(batch * self.item_len, 0.0);
-            let done = self.run_batch(&padded, batch, out);
-            self.padded = padded;
-            width = done?;
+            let padded = Items::padded(chunk, batch * self.item_len);
+            width = self.run_batch(padded.lend(), batch, out)?;
         }
         out.truncate(count * width);
         Ok(width)
@@ -119,22 +127,25 @@ impl Session {
 
     fn run_batch(
         &mut self,
-        items: &[f32],
+        items: ItemsRef<'_>,
         count: usize,
         out: &mut Vec<f64>,
     ) -> Result<usize, RunError> {
         let mut shape = Vec::with_capacity(self.wiring.dims.len() + 1);
         shape.push(count);
         shape.extend_from_slice(&self.wiring.dims);
-        let outputs = if self.wiring.double {
-            self.doubles.clear();
-            self.doubles.extend(items.iter().map(|value| f64::from(*value)));
-            let input = TensorRef::from_array_view((shape, self.doubles.as_slice()))?;
-            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
-        } else {
-            let input = TensorRef::from_array_view((shape, items))?;
-            self.graph.inner.run_with_options(ort::inputs![input], &self.options)?
+        let input: SessionInputValue<'_> = match (items, self.wiring.element) {
+            (ItemsRef::Texts(texts), _) => Tensor::from_string_array((shape, texts))?.into(),
+            (ItemsRef::Numbers(numbers), Element::Double) => {
+                self.doubles.clear();
+                self.doubles.extend(numbers.iter().map(|value| f64::from(*value)));
+                TensorRef::from_array_view((shape, self.doubles.as_slice()))?.into()
+            }
+            (ItemsRef::Numbers(numbers), _) => TensorRef::from_array_view((shape, numbers))?.into(),
         };
+        let began = Instant::now();
+        let outputs = self.graph.inner.run_with_options([input], &self.options)?;
+        self.inside += began.elapsed();
         let before = out.len();
         read(&outputs, &self.output, self.wiring.read, &self.judge, out)?;
         let added = out.len() - before;

@@ -30,6 +30,7 @@ pub struct ModelStats {
     last_nanos: AtomicU64,
     max_nanos: AtomicU64,
     sum_nanos: AtomicU64,
+    inside_nanos: AtomicU64,
     latencies: [AtomicU64; LATENCIES],
     healthy: AtomicBool,
     last_error: Mutex<Option<String>>,
@@ -149,6 +150,7 @@ impl ModelStats {
             last_nanos: AtomicU64::new(0),
             max_nanos: AtomicU64::new(0),
             sum_nanos: AtomicU64::new(0),
+            inside_nanos: AtomicU64::new(0),
             latencies: std::array::from_fn(|_| AtomicU64::new(0)),
             healthy: AtomicBool::new(true),
             last_error: Mutex::new(None),
@@ -176,14 +178,22 @@ impl ModelStats {
         self.queued.store(length, Relaxed);
     }
 
-    pub(super) fn ran(&self, frames: usize, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    /// `inside`: how long the runtime itself had of what it took.
+    pub(super) fn ran(&self, frames: usize, took: Duration, inside: Duration) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.inside_nanos.fetch_add(nanos(inside), Relaxed);
+        let nanos = nanos(took);
         self.inferences.fetch_add(frames as u64, Relaxed);
         self.batches.fetch_add(1, Relaxed);
         self.last_nanos.store(nanos, Relaxed);
         self.max_nanos.fetch_max(nanos, Relaxed);
         self.sum_nanos.fetch_add(nanos, Relaxed);
         self.latencies[size(took)].fetch_add(1, Relaxed);
+    }
+
+    /// How long the runtime itself has had, without making tensors and reading answers.
+    pub fn inside(&self) -> Duration {
+        Duration::from_nanos(self.inside_nanos.load(Relaxed))
     }
 
     pub(super) fn explained(&self) {
@@ -285,7 +295,7 @@ mod tests {
     fn quantiles_are_at_most_a_fifth_too_high() {
         let stats = stats();
         assert_eq!(stats.snapshot().latency_p50, None);
-        (1..=100).for_each(|millis| stats.ran(1, Duration::from_millis(millis)));
+        (1..=100).for_each(|millis| stats.ran(1, Duration::from_millis(millis), Duration::ZERO));
         let snapshot = stats.snapshot();
         for (quantile, millis) in [(snapshot.latency_p50, 50.0), (snapshot.latency_p99, 99.0)] {
             let ratio = quantile.unwrap().as_secs_f64() * 1e3 / millis;

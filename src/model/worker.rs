@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::engine::{Engine, Inquiry, Study};
+use super::engine::Engine;
 use super::predictor::Serve as _;
 pub use super::queue::Submitted;
 use super::queue::{Idle, Queue, Work};
 use super::service::Service;
 use super::stats::{ModelStats, Models};
+use super::study::{Inquiry, Study};
 use crate::frame::Frame;
 use crate::snapshot::Fate;
 use crate::verdict::{Explained, Verdict};

@@ -17,14 +17,14 @@ use crate::health::SourceHealth;
 use crate::ledger::{Ledger, Rejection};
 use crate::message::Quarantined;
 use crate::sample::{Batch, Receipt, Sample};
-use crate::snapshot::{Fate, Held, PICTURE_BYTES, Snapshot};
+use crate::snapshot::{Fate, Held, Kind, Snapshot};
 use crate::time::Timestamp;
 
 /// A batch is handed over at the latest when it holds so many samples…
 const BATCH_SAMPLES: usize = 4096;
 /// …or came from so many messages.
 const BATCH_MESSAGES: u32 = 4096;
-/// …or so many pictures.
+/// …or so many pictures and texts.
 const BATCH_PICTURES: usize = 16;
 
 #[derive(Debug)]
@@ -40,9 +40,10 @@ pub(super) struct Intake {
     pub(super) open: OpenBatch,
 }
 
-/// A picture without its receipt, which is the batch's.
+/// A picture or text without its receipt, which is the batch's.
 #[derive(Debug)]
 struct Arrived {
+    kind: Kind,
     asset: Arc<str>,
     now: Timestamp,
     bytes: Bytes,
@@ -114,8 +115,8 @@ impl Intake {
         // Without a time of its own, a reading is not known to be the same one.
         let known = known && open.samples[before..].iter().all(|sample| sample.time != now);
         self.ledger.receive(decoded.received);
-        if let Some(asset) = decoded.picture {
-            self.keep(asset, message, now);
+        if let Some((kind, asset)) = decoded.snapshot {
+            self.keep(kind, asset, message, now);
         }
         if let Some(fault) = decoded.fault {
             decoded.rejected.iter().for_each(|(reason, n)| self.ledger.reject(reason, n));
@@ -165,15 +166,16 @@ impl Intake {
         })
     }
 
-    /// Keeps a picture for the models, or gives it up where too many wait.
-    fn keep(&mut self, asset: Arc<str>, message: &Received, now: Timestamp) {
-        let pictures = &self.ledger.pictures;
-        pictures.receive();
-        let Some(held) = pictures.hold(message.payload.len(), PICTURE_BYTES) else {
-            pictures.settle(&Fate::Memory);
+    /// Keeps a picture or text for the models, or gives it up where too many wait.
+    fn keep(&mut self, kind: Kind, asset: Arc<str>, message: &Received, now: Timestamp) {
+        let tally = self.ledger.tally(kind);
+        tally.receive();
+        let Some(held) = tally.hold(message.payload.len(), kind.most_held()) else {
+            tally.settle(&Fate::Memory);
             return;
         };
         self.open.pictures.push(Arrived {
+            kind,
             asset,
             now,
             // Copied: a slice would keep the whole receive buffer alive.
@@ -185,11 +187,11 @@ impl Intake {
 
     /// Confirmed when a model has answered, or when it is counted as refused or given up.
     fn snapshot(&self, picture: Arrived, receipt: Option<Receipt>) -> Snapshot {
-        let Arrived { asset, now, bytes, topic, held } = picture;
-        let (pictures, quarantine) = (Arc::clone(&self.ledger.pictures), self.quarantine.clone());
+        let Arrived { kind, asset, now, bytes, topic, held } = picture;
+        let (tally, quarantine) = (Arc::clone(self.ledger.tally(kind)), self.quarantine.clone());
         let (source, encoded) = (self.health.name.clone(), bytes.clone());
-        Snapshot::new(asset, now, bytes, move |fate| {
-            pictures.settle(&fate);
+        Snapshot::new(kind, asset, now, bytes, move |fate| {
+            tally.settle(&fate);
             if let Fate::Refused(detail) = fate
                 && let Ok(place) = quarantine.try_reserve()
             {

@@ -106,6 +106,8 @@ pub enum PayloadKind {
     Number,
     /// A JPEG or PNG picture for models that take one; the time is that of arrival.
     Image,
+    /// A text in UTF-8 for models that read one, such as an operator's note; the time is that of arrival.
+    Text,
     /// Packed arrays; the time is that of the first value, or for arrival that of the last.
     I16,
     I32,

@@ -46,6 +46,10 @@ impl Overview {
         page.count("andon_pictures_received", "Pictures that came in", pictures.received())?;
         let fates = pictures.fates().into_iter();
         page.counts("andon_pictures", "What became of pictures", "fate", fates)?;
+        let texts = &self.ledger.texts;
+        page.count("andon_texts_received", "Texts that came in", texts.received())?;
+        let fates = texts.fates().into_iter();
+        page.counts("andon_texts", "What became of texts", "fate", fates)?;
         if let Some(share) = self.share() {
             page.count("andon_foreign", "Messages left to the other boxes", share.foreign)?;
             let contested = share.contested.len() as f64;

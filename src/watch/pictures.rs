@@ -1,4 +1,4 @@
-//! Pictures go to the models without a window: each to every prediction that takes them.
+//! Pictures and texts go to the models without a window: each to every prediction that takes them.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ impl Watch {
         }
     }
 
-    /// Each prediction that takes pictures of this asset looks at it.
+    /// Each prediction that takes its kind of this asset looks at it.
     fn show(&self, picture: Snapshot) {
-        let (asset, arrived) = (Arc::clone(&picture.asset), picture.arrived);
+        let (kind, asset, arrived) = (picture.kind, Arc::clone(&picture.asset), picture.arrived);
         let takes = |loaded: &LoadedPrediction| {
-            loaded.spec.image.is_some()
+            loaded.spec.takes() == Some(kind)
                 && loaded.assets.iter().any(|pattern| pattern.matches(&asset))
         };
         let id = self.registry.intern_asset(&asset);

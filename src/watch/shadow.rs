@@ -38,8 +38,8 @@ pub(super) struct Shadowing {
 impl Shadowing {
     /// A look of its own: what becomes of it is nothing to the picture, or to who sent that.
     pub(super) fn show(&self, asset: AssetId, picture: &Snapshot) {
-        let Snapshot { asset: name, arrived, bytes, .. } = picture;
-        let copy = Snapshot::new(Arc::clone(name), *arrived, bytes.clone(), |_| {});
+        let Snapshot { kind, asset: name, arrived, bytes, .. } = picture;
+        let copy = Snapshot::new(*kind, Arc::clone(name), *arrived, bytes.clone(), |_| {});
         let LoadedPrediction { id, spec, .. } = &self.loaded;
         for showing in copy.shared(1) {
             let frame = Frame::of_picture(*id, asset, *arrived, Arc::clone(spec), showing);

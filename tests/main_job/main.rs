@@ -8,6 +8,7 @@ mod flood;
 mod hostile;
 mod labels;
 mod modbus;
+mod notes;
 mod plant;
 mod process;
 mod reach;

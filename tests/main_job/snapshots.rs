@@ -55,7 +55,7 @@ fn huge() -> Vec<u8> {
     bytes
 }
 
-async fn until_metrics(daemon: &Daemon, lines: &[&str]) {
+pub(crate) async fn until_metrics(daemon: &Daemon, lines: &[&str]) {
     let seen = async {
         loop {
             let metrics = daemon.get("/metrics").await;

@@ -44,6 +44,8 @@ struct Data {
     score: f64,
     threshold: f64,
     label: Option<Arc<str>>,
+    #[serde(default)]
+    note: Option<Arc<str>>,
     window: Evidence,
     model: Option<Arc<ModelIdentity>>,
     contributions: Vec<Contribution>,
@@ -79,6 +81,7 @@ pub fn adopted(asset: &str, prediction: &str, body: &[u8]) -> Result<AlertRecord
         score: data.score,
         threshold: data.threshold,
         label: data.label,
+        note: data.note,
         evidence: data.window,
         model: data.model,
         contributions: data.contributions,

@@ -95,9 +95,9 @@ fn check_payload(
     subscription: &Subscription,
     pattern: &TopicPattern,
 ) {
-    use PayloadKind::{Image, Json, Number, Samples};
+    use PayloadKind::{Image, Json, Number, Samples, Text};
     let kind = subscription.payload;
-    let packed = !matches!(kind, Json | Samples | Number | Image);
+    let packed = !matches!(kind, Json | Samples | Number | Image | Text);
     let named_inside = kind == Samples && subscription.asset_key.is_some();
 
     match &subscription.asset {
@@ -121,6 +121,9 @@ fn check_payload(
     match &subscription.tag {
         _ if kind == Image => {
             check.idle(at, "tag", "a picture goes to the models that watch its asset");
+        }
+        _ if kind == Text => {
+            check.idle(at, "tag", "a text goes to the models that read those of its asset");
         }
         _ if !tag_outside => check.idle(at, "tag", "the payload names its tags"),
         Some(_) if pattern.captures_tag() => {
@@ -160,13 +163,13 @@ fn check_payload(
 }
 
 fn idle_settings(check: &mut Check<'_>, at: &str, kind: PayloadKind) {
-    use PayloadKind::{Image, Json, Number, Samples};
+    use PayloadKind::{Image, Json, Number, Samples, Text};
     if kind != Samples {
         for name in ["tag_key", "asset_key", "value_key"] {
             check.idle(at, name, "it belongs to `samples`");
         }
     }
-    if matches!(kind, Json | Samples | Number | Image) {
+    if matches!(kind, Json | Samples | Number | Image | Text) {
         for name in ["byte_order", "sample_rate", "scale"] {
             check.idle(at, name, "it belongs to packed values (i16, i32, f32, f64)");
         }

@@ -11,6 +11,7 @@ pub(super) enum Plan {
     Json(JsonPlan),
     Number,
     Image,
+    Text,
     Packed(PackedPlan),
 }
 
@@ -51,6 +52,7 @@ impl Plan {
             }
             PayloadKind::Number => Self::Number,
             PayloadKind::Image => Self::Image,
+            PayloadKind::Text => Self::Text,
             PayloadKind::I16 | PayloadKind::I32 | PayloadKind::F32 | PayloadKind::F64 => {
                 Self::Packed(PackedPlan::new(subscription)?)
             }
@@ -69,7 +71,7 @@ impl Plan {
     }
 
     pub(super) const fn names_tags(&self) -> bool {
-        matches!(self, Self::Json(_) | Self::Image)
+        matches!(self, Self::Json(_) | Self::Image | Self::Text)
     }
 }
 

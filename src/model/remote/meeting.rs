@@ -13,7 +13,8 @@ use crate::health::{BreakerState, RemoteError, RemoteHealth};
 use crate::model::answer::Judge;
 use crate::model::card::OutputKind;
 use crate::model::golden::GoldenError;
-use crate::model::graph::{self, ClaimError, Outlet, Read};
+use crate::model::graph::{self, ClaimError, Element, Outlet, Read};
+use crate::model::items::{Items, ItemsRef};
 use crate::model::session::RunError;
 use crate::oip::{Data, Question, Tensor};
 
@@ -52,7 +53,7 @@ impl NotMet {
 /// A server, and how it wants to be asked.
 pub(super) struct Met {
     wire: Box<dyn Wire>,
-    double: bool,
+    element: Element,
     dims: Vec<usize>,
     batch: Option<usize>,
     read: Option<Read>,
@@ -100,6 +101,11 @@ pub(super) fn wire(plan: &Plan) -> Result<Box<dyn Wire>, String> {
     Ok(Box::new(Http::new(&plan.settings, &plan.address, connect)?))
 }
 
+/// What a server that describes nothing is sent.
+fn told(plan: &Plan) -> Element {
+    if plan.spec.text.is_some() { Element::Text } else { Element::Float }
+}
+
 impl Met {
     fn prove(plan: &Plan, judge: &Judge, health: &RemoteHealth) -> Result<Self, NotMet> {
         let deadline = plan.card.runtime.deadline;
@@ -123,7 +129,7 @@ impl Met {
         }
         // Some servers describe no tensors; the golden pair has to say it all then.
         let input = match inputs.is_empty() {
-            true => Some((false, plan.spec.item_shape(), None)),
+            true => Some((told(plan), plan.spec.item_shape(), None)),
             false => graph::check_input(&plan.card, &plan.spec, (&inputs, SERVER), &mut claim),
         };
         let read = match outputs.is_empty() {
@@ -131,14 +137,14 @@ impl Met {
             false => graph::check_output(&plan.card, &plan.spec, (&outputs, SERVER), &mut claim)
                 .map(Some),
         };
-        let (Some((double, dims, batch)), Some(read), true) = (input, read, claims.is_empty())
+        let (Some((element, dims, batch)), Some(read), true) = (input, read, claims.is_empty())
         else {
             return Err(NotMet::Claims(claims));
         };
         let port = described.outputs.iter().position(|port| port.name == plan.card.output.tensor);
         let width = port.and_then(|at| outputs[at].width());
         let shape = port.map(|at| described.outputs[at].shape.clone());
-        let mut met = Self { wire, double, dims, batch, read, shape, width, asked: 0 };
+        let mut met = Self { wire, element, dims, batch, read, shape, width, asked: 0 };
         met.golden(plan, judge, health, (deadline, last))?;
         Ok(met)
     }
@@ -182,7 +188,7 @@ impl Met {
         plan: &Plan,
         judge: &Judge,
         health: &RemoteHealth,
-        (items, end): (&[f32], Instant),
+        (items, end): (ItemsRef<'_>, Instant),
         out: &mut Vec<f64>,
     ) -> Result<usize, Failure> {
         out.clear();
@@ -213,14 +219,17 @@ impl Met {
         Ok(width)
     }
 
-    fn question(&mut self, plan: &Plan, chunk: &[f32], count: usize) -> Question {
+    fn question(&mut self, plan: &Plan, chunk: ItemsRef<'_>, count: usize) -> Question {
         self.asked += 1;
         let length = count * plan.spec.item_len();
-        let padding = std::iter::repeat_n(0.0, length - chunk.len());
-        let numbers = chunk.iter().copied().chain(padding);
-        let data = match self.double {
-            true => Data::Fp64(numbers.map(f64::from).collect()),
-            false => Data::Fp32(numbers.collect()),
+        let data = match (Items::padded(chunk, length), self.element) {
+            (Items::Numbers(numbers), Element::Double) => {
+                Data::Fp64(numbers.into_iter().map(f64::from).collect())
+            }
+            (Items::Numbers(numbers), _) => Data::Fp32(numbers),
+            (Items::Texts(texts), _) => {
+                Data::Bytes(texts.iter().map(ToString::to_string).collect())
+            }
         };
         let shape = std::iter::once(count).chain(self.dims.iter().copied()).collect();
         Question {

@@ -25,6 +25,7 @@ pub(super) use self::meeting::NotMet;
 use super::answer::Judge;
 use super::card::Card;
 use super::golden::Pair;
+use super::items::{Items, ItemsRef};
 use super::predictor::Serve;
 use super::session::{RunError, Session};
 use crate::backoff::Backoff;
@@ -164,7 +165,11 @@ impl Remote {
     }
 
     /// Within the card's deadline; the fallback's own time comes after it.
-    pub(super) fn run(&mut self, items: &[f32], out: &mut Vec<f64>) -> Result<usize, RunError> {
+    pub(super) fn run(
+        &mut self,
+        items: ItemsRef<'_>,
+        out: &mut Vec<f64>,
+    ) -> Result<usize, RunError> {
         let end = Instant::now() + self.plan.card.runtime.deadline;
         self.fell_back = false;
         let error = match self.ask(items, out, end) {
@@ -186,7 +191,12 @@ impl Remote {
         format!("{}: {error}", self.plan.settings.url)
     }
 
-    fn ask(&mut self, items: &[f32], out: &mut Vec<f64>, end: Instant) -> Result<usize, String> {
+    fn ask(
+        &mut self,
+        items: ItemsRef<'_>,
+        out: &mut Vec<f64>,
+        end: Instant,
+    ) -> Result<usize, String> {
         if let Some(due) = self.breaker.due() {
             let now = Instant::now();
             if now < due {
@@ -242,19 +252,22 @@ impl Serve for Remote {
         let (input, output) = (&self.plan.card.input.tensor, &self.plan.card.output.tensor);
         let spec =
             |name: &String, kind, shape| TensorSpec { name: name.clone(), kind: Some(kind), shape };
+        let taken = if self.plan.spec.text.is_some() { DataType::Bytes } else { DataType::Fp32 };
         Signature {
-            inputs: vec![spec(input, DataType::Fp32, [-1].into_iter().chain(item).collect())],
+            inputs: vec![spec(input, taken, [-1].into_iter().chain(item).collect())],
             outputs: vec![spec(output, DataType::Fp64, vec![-1, -1])],
             max_batch,
         }
     }
 
     fn serve(&mut self, inputs: Vec<Tensor>, _: &[String]) -> Result<Vec<Tensor>, RunError> {
-        let Some(Data::Fp32(items)) = inputs.into_iter().next().map(|input| input.data) else {
-            return Err(RunError("expected one input of FP32".into()));
+        let items = match inputs.into_iter().next().map(|input| input.data) {
+            Some(Data::Fp32(items)) => Items::Numbers(items),
+            Some(Data::Bytes(texts)) => Items::Texts(texts.into_iter().map(Arc::from).collect()),
+            _ => return Err(RunError("expected one input of FP32 or BYTES".into())),
         };
         let mut numbers = Vec::new();
-        let width = self.run(&items, &mut numbers)?;
+        let width = self.run(items.lend(), &mut numbers)?;
         let name = self.plan.card.output.tensor.clone();
         let shape = vec![numbers.len() / width.max(1), width];
         Ok(vec![Tensor { name, shape, data: Data::Fp64(numbers) }])

@@ -240,3 +240,77 @@ save("brightness", [node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0),
                     node("ReduceMean", ["m"], ["p"], axes=[1], keepdims=1)],
      [tensor("x", FLOAT, ["N", 3, 2, 2])], [tensor("p", FLOAT, ["N", 1])], {}, card + GOLDEN,
      np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2) / 16, "p")
+
+# Texts: a card of strings, lower case.
+TEXT = """
+[input]
+tensor = "text"
+layout = "text"
+[input.text]
+lowercase = true
+single_spaces = true
+
+[window]
+length = 1
+"""
+
+
+def save_text(name, nodes, output, card, golden, answers, constants=()):
+    """`answers` are what the golden pair says: class names have a number there."""
+    graph = helper.make_graph(nodes, name, [tensor("text", STRING, ["N"])], [output],
+                              [numpy_helper.from_array(v, n) for n, v in dict(constants).items()])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="andon tests")
+    folder = HERE / name / "1.0.0"
+    folder.mkdir(parents=True, exist_ok=True)
+    blob = model.SerializeToString(deterministic=True)
+    (folder / "model.onnx").write_bytes(blob)
+    head = f"""name = "{name}"
+version = "1.0.0"
+sha256 = "{hashlib.sha256(blob).hexdigest()}"
+task = "test"
+licence = "MIT OR Apache-2.0"
+description = "Made by tests/data/models/generate.py; knows a few words."
+"""
+    (folder / "model.toml").write_text(head + TEXT + card + GOLDEN)
+    session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
+    for text in golden:
+        print(name, text, session.run(None, {"text": np.array([text], object)})[0])
+    (folder / "golden.json").write_text(json.dumps({"input": golden, "output": answers}, ensure_ascii=False) + "\n")
+
+
+# Words that count, up or down; their sum is the probability.
+card = """
+[output]
+tensor = "p"
+kind = "probability"
+labels = ["fine", "bad"]
+positive = "bad"
+
+[decision]
+raise = 0.5
+"""
+save_text("words", [
+    node("StringSplit", ["text"], ["parts", "number"], delimiter=""),
+    node("TfIdfVectorizer", ["parts"], ["worth"], mode="TFIDF", min_gram_length=1, max_gram_length=1, max_skip_count=0,
+         ngram_counts=[0], ngram_indexes=[0, 1, 2], pool_strings=["leckt", "öl", "behoben"], weights=[0.5, 0.25, -0.5]),
+    node("ReduceSum", ["worth", "axes"], ["sum"], keepdims=1),
+    node("Clip", ["sum", "none", "all"], ["p"]),
+], tensor("p", FLOAT, ["N", 1]), card, ["pumpe leckt öl", "leckt behoben", "öl", "x"], [[0.75], [0.0], [0.25], [0.0]],
+   {"axes": np.array([1]), "none": np.float32(0), "all": np.float32(1)})
+
+# A class by its name, and one that no label names.
+card = """
+[output]
+tensor = "class"
+kind = "class"
+labels = ["ok", "leak"]
+positive = "leak"
+
+[decision]
+raise = 1.0
+"""
+save_text("word-class", [
+    node("LabelEncoder", ["text"], ["class"], domain="ai.onnx.ml", keys_strings=["ok", "leak"],
+         values_strings=["ok", "leak"], default_string="strange"),
+], tensor("class", STRING, ["N"]), card, ["ok", "leak"], [[0], [1]])
