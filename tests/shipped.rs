@@ -52,9 +52,19 @@ fn every_shipped_model_keeps_what_its_card_claims() {
     let mut text = format!("[runtime]\nmodels = {models:?}\n");
     for name in &names {
         text += &format!("[[prediction]]\nname = {name:?}\nmodel = {name:?}\nassets = [\"*\"]\n");
-        for file in ["1.0.0/README.md", "train.py"] {
-            assert!(models.join(name).join(file).exists(), "{name}/{file} is missing");
-        }
+        let folder = models.join(name);
+        assert!(folder.join("train.py").exists(), "{name}/train.py is missing");
+        let versions = std::fs::read_dir(&folder).expect("a model's folder").flatten();
+        let versions: Vec<PathBuf> = versions
+            .map(|entry| entry.path())
+            .filter(|path| path.join("model.toml").exists())
+            .collect();
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+        assert!(
+            versions[0].join("README.md").exists(),
+            "{} has no README.md",
+            versions[0].display()
+        );
     }
     let settings: Settings = toml::from_str(&text).expect("valid settings");
     // Cards against graphs, hashes, and the golden pairs of the training library.
