@@ -55,11 +55,17 @@ fn every_shipped_model_keeps_what_its_card_claims() {
         text += &format!("[[prediction]]\nname = {name:?}\nmodel = {name:?}\nassets = [\"*\"]\n");
         let folder = models.join(name);
         assert!(folder.join("train.py").exists(), "{name}/train.py is missing");
-        for version in std::fs::read_dir(&folder).expect("a model's folder").flatten() {
-            let version = version.path();
-            let readme = version.join("README.md");
-            assert!(!version.is_dir() || readme.exists(), "{} is missing", readme.display());
-        }
+        let versions = std::fs::read_dir(&folder).expect("a model's folder").flatten();
+        let versions: Vec<PathBuf> = versions
+            .map(|entry| entry.path())
+            .filter(|path| path.join("model.toml").exists())
+            .collect();
+        assert_eq!(versions.len(), 1, "{name}: {versions:?}");
+        assert!(
+            versions[0].join("README.md").exists(),
+            "{} has no README.md",
+            versions[0].display()
+        );
     }
     let settings: Settings = toml::from_str(&text).expect("valid settings");
     // Cards against graphs, hashes, and the golden pairs of the training library.

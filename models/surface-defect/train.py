@@ -4,11 +4,11 @@
     .venv-train/bin/python models/surface-defect/train.py PATH/bsdata
 
 PATH/bsdata holds img/*.jpg and index.json (file, pitting, boxes_xyxy; BSData, CC BY-SA 4.0). Writes
-1.0.0/model.onnx, model.toml and golden.json, and figures.json.
+1.1.0/model.onnx, model.toml and golden.json, and figures.json.
 
-A small convolutional network sees grey 160 x 384 and says of each cell of 8 x 8 whether it is pitted. It
-learns from crops around the annotated boxes and from crops without pitting, harder ones with time. The
-photograph's score is that of its worst cell, made a probability on positions left out in training.
+EfficientNet-Lite0 as ImageNet left it (lite0.py) describes each cell of 8 x 8 pixels of a grey 224 x 544 picture; three
+small networks learn from the annotated boxes which descriptions are pits, from cells without pitting, harder ones with
+time. A photograph's score is the mean of its eight worst cells, made a probability on areas left out in training.
 """
 
 import json
@@ -19,30 +19,30 @@ from pathlib import Path
 
 # One thread: sums in one order, so that a rerun on the same machine gives the same bytes.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
-import jax  # noqa: E402
-import jax.numpy as jnp
-import numpy as np
-from onnx import helper
+import numpy as np  # noqa: E402
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tools"))
+import lite0  # noqa: E402
 import modelkit  # noqa: E402
 
-OUT = HERE / "1.0.0"
-SEED = 20
-HEIGHT, WIDTH, CELL, CROP, RIM = 160, 384, 8, 96, 3
-MEAN, STD = 0.45, 0.2
-# Out, in, kernel, stride, dilation.
-LAYERS = [(12, 1, 5, 2, 1), (24, 12, 3, 2, 1), (24, 24, 3, 1, 1), (32, 24, 3, 2, 1), (32, 32, 3, 1, 2), (1, 32, 1, 1, 1)]
-ROUNDS, CROPS, BATCH, LOOKED_AT = 10, 1536, 32, 96
-# Of the ten positions in order, the second, fifth and eighth: fixed before the first training.
+OUT = HERE / "1.1.0"
+SEED, LIGHT_SEED = 0, 5
+HEIGHT, WIDTH, CELL = 224, 544, 8
+ROWS, COLUMNS = HEIGHT // CELL, WIDTH // CELL
+MEAN, STD = 127 / 255, 128 / 255
+# Channels that describe a cell at 8, 16 and 32 pixels; the first are 24 as mean and as greatest, and 40.
+LEVELS, CHANNELS = ((1, 88), (2, 112), (4, 192)), 392
+HEADS, HIDDEN, EPOCHS, BATCH, RATE, DECAY = 3, 32, 4, 512, 1e-3, 1e-4
+ORDINARY, HARD, HARD_BESIDE_PITS, WORST = 60, 20, 8, 8
+# Of the ten positions in order, the second, fifth and eighth: fixed before the first training of 1.0.0.
 TEST = (1, 4, 7)
+# These two show one pit from two sides: they are left out together.
+ONE_AREA = {"397500_315": "395000_270"}
 
 
 def shares(old, new):
@@ -93,138 +93,201 @@ def read(folder):
             "file": np.array([r["file"] for r in rows])}
 
 
-def start(rng):
-    return [(jnp.asarray(rng.standard_normal((o, i, k, k)) * np.sqrt(2 / (i * k * k)), jnp.float32),
-             jnp.full(o, -3.0 if o == 1 else 0.0, jnp.float32)) for o, i, k, _, _ in LAYERS]
+def turned(array):
+    return array[..., ::-1, ::-1]
 
 
-def pad(k, stride, dilation):
-    """What makes `CELL` divide evenly: ONNX pads, before and after."""
-    reach = dilation * (k - 1)
-    total = reach + 1 - stride
-    return (total // 2, total - total // 2)
+def describe(graph, at):
+    """Adds the backbone; the tensors of each level."""
+    taps = lite0.backbone(graph, at, lite0.read(lite0.weights_file()), stages=6)
+    pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    parts = [graph.add("AveragePool", [taps[1]], "mean2", **pool), graph.add("MaxPool", [taps[1]], "max2", **pool), taps[2]]
+    return [graph.add("Concat", parts, "level8", axis=1), taps[4], taps[5]]
 
 
-def logits(params, x):
-    x = x[:, None]
-    for (w, b), (o, _, k, stride, dilation) in zip(params, LAYERS):
-        x = jax.lax.conv_general_dilated(x, w, (stride, stride), [pad(k, stride, dilation)] * 2, rhs_dilation=(dilation,) * 2)
-        x = x + b[None, :, None, None]
-        if o > 1:
-            x = jax.nn.relu(x)
-    return x[:, 0]
+def described(images, session, levels):
+    """[photograph, as it is or turned and in other light, cell, channel]."""
+    # Three lights were drawn for each photograph, for three ways to turn it; one way turned out to be enough.
+    light = np.random.default_rng(LIGHT_SEED).random((len(images), 3, 2))[:, 2]
+    out = np.empty((len(images), 2, ROWS * COLUMNS, CHANNELS), np.float16)
+    for i, (image, (gain, shift)) in enumerate(zip(images, light)):
+        other = turned(image) * float(0.75 + 0.55 * gain) + float(-0.25 + 0.5 * shift)
+        out[i] = run_levels(np.stack([image, other])[:, None].astype(np.float32), session, levels)
+    return out
 
 
-def loss(params, x, cells, counts):
-    z = logits(params, x)[:, RIM:-RIM, RIM:-RIM]
-    each = jnp.maximum(z, 0) - z * cells + jnp.log1p(jnp.exp(-jnp.abs(z)))
-    weight = counts * (1 + 3 * cells)
-    return (each * weight).sum() / weight.sum() + 1e-5 * sum((w ** 2).sum() for w, _ in params)
+def run_levels(x, session, levels):
+    found = session.run(levels, {"input": x})
+    wide = [f.repeat(times, 2).repeat(times, 3) for f, (times, _) in zip(found, LEVELS)]
+    return np.concatenate(wide, 1).transpose(0, 2, 3, 1).reshape(len(x), ROWS * COLUMNS, CHANNELS)
 
 
-@jax.jit
-def step(state, x, cells, counts, rate):
-    params, m, v, n = state
-    g = jax.grad(loss)(params, x, cells, counts)
-    tree = jax.tree_util.tree_map
-    m, v, n = tree(lambda a, b: 0.9 * a + 0.1 * b, m, g), tree(lambda a, b: 0.999 * a + 0.001 * b * b, v, g), n + 1
-    move = lambda p, a, b: p - rate * (a / (1 - 0.9 ** n)) / (jnp.sqrt(b / (1 - 0.999 ** n)) + 1e-8)
-    return tree(move, params, m, v), m, v, n
+class Cells:
+    """Descriptions, each beside its difference to the mean of its row: a screw is much the same along a row."""
+
+    def __init__(self, data, described):
+        self.x = described
+        n = len(described)
+        self.rows = np.stack([d.reshape(2, ROWS, COLUMNS, CHANNELS).mean(2, dtype=np.float32) for d in described])
+        both = lambda a: np.stack([a, turned(a)], 1).reshape(n, 2, -1)
+        self.pitted, self.counts, self.y = both(data["cells"]), both(data["counts"]), data["y"]
+
+    def at(self, i, v, cell):
+        f = self.x[i, v, cell].astype(np.float32)
+        return np.concatenate([f, f - self.rows[i, v, cell // COLUMNS]], 1)
 
 
-whole = jax.jit(logits)
+class Head:
+    """One hidden layer, by Adam."""
+
+    def __init__(self, x, rng):
+        self.mean, self.std = x.mean(0), x.std(0) + 1e-2
+        wide = x.shape[1]
+        self.p = [(rng.standard_normal((wide, HIDDEN)) / np.sqrt(wide)).astype(np.float32), np.zeros(HIDDEN, np.float32),
+                  (rng.standard_normal(HIDDEN) / np.sqrt(HIDDEN)).astype(np.float32), np.float32(-3)]
+        self.m, self.v, self.n = [np.zeros_like(p) for p in self.p], [np.zeros_like(p) for p in self.p], 0
+
+    def train(self, x, pitted, weight, rng):
+        x = (x - self.mean) / self.std
+        steps, done = EPOCHS * (len(x) // BATCH), 0
+        for _ in range(EPOCHS):
+            order = rng.permutation(len(x))
+            for start in range(0, len(x) - BATCH + 1, BATCH):
+                b = order[start:start + BATCH]
+                self.step(x[b], pitted[b], weight[b] / weight[b].sum(), RATE * 0.5 * (1 + np.cos(np.pi * done / steps)))
+                done += 1
+
+    def step(self, x, pitted, weight, rate):
+        w, b, out, shift = self.p
+        hidden = np.maximum(x @ w + b, 0)
+        wrong = (1 / (1 + np.exp(-(hidden @ out + shift))) - pitted) * weight
+        back = np.outer(wrong, out) * (hidden > 0)
+        slopes = [x.T @ back + 2 * DECAY * w, back.sum(0), hidden.T @ wrong + 2 * DECAY * out, wrong.sum()]
+        self.n += 1
+        for q, g in enumerate(slopes):
+            self.m[q] = 0.9 * self.m[q] + 0.1 * g
+            self.v[q] = 0.999 * self.v[q] + 0.001 * g ** 2
+            move = self.m[q] / (1 - 0.9 ** self.n) / (np.sqrt(self.v[q] / (1 - 0.999 ** self.n)) + 1e-8)
+            self.p[q] = (self.p[q] - rate * move).astype(np.float32)
+
+    def plain(self):
+        """For raw descriptions: (of a cell, of its row's mean, bias, out, shift)."""
+        w, b, out, shift = self.p
+        w, b = w / self.std[:, None], b - self.mean @ (w / self.std[:, None])
+        return w[:CHANNELS] + w[CHANNELS:], w[CHANNELS:], b, out, shift
 
 
-def heat(params, images):
-    return np.concatenate([np.asarray(whole(params, images[i:i + 8])) for i in range(0, len(images), 8)])
+def logits(head, x, rows):
+    cell, row, b, out, shift = head
+    hidden = (x.astype(np.float32) @ cell).reshape(ROWS, COLUMNS, -1) - (rows @ row)[:, None] + b
+    return (np.maximum(hidden, 0) @ out + shift).reshape(-1)
 
 
-def crop(data, padded, i, y, x, rng):
-    """Cells (y, x) in the middle, light and mirror by chance."""
-    side = CROP // CELL
-    inner = slice(RIM, side - RIM)
-    image = padded["image"][i, y * CELL:y * CELL + CROP, x * CELL:x * CELL + CROP]
-    cells = padded["cells"][i, y:y + side, x:x + side][inner, inner]
-    counts = padded["counts"][i, y:y + side, x:x + side][inner, inner]
-    if rng.random() < 0.5:
-        image, cells, counts = image[:, ::-1], cells[:, ::-1], counts[:, ::-1]
-    if rng.random() < 0.5:
-        image, cells, counts = image[::-1], cells[::-1], counts[::-1]
-    image = image * rng.uniform(0.7, 1.3) + rng.uniform(-0.4, 0.4)
-    return image, cells, counts
-
-
-def train(data, seed):
+def fit(cells, keep, seed):
     rng = np.random.default_rng(seed)
-    half = CROP // CELL // 2
-    padded = {"image": np.pad(data["image"], [(0, 0)] + [(half * CELL,) * 2] * 2, mode="edge"),
-              "cells": np.pad(data["cells"], [(0, 0)] + [(half,) * 2] * 2),
-              "counts": np.pad(data["counts"], [(0, 0)] + [(half,) * 2] * 2)}
-    spots = np.argwhere(data["cells"] > 0)
-    by_image = [spots[spots[:, 0] == i] for i in np.unique(spots[:, 0])]
-    clean = np.flatnonzero(~data["y"])
-    params = start(rng)
-    zeros = jax.tree_util.tree_map(jnp.zeros_like, params)
-    state, hard = (params, zeros, zeros, 0), np.zeros((0, 3), int)
-    shape = data["cells"].shape[1:]
-    for turn in range(ROUNDS):
-        rate = 2e-3 * 0.5 * (1 + np.cos(np.pi * turn / ROUNDS))
-        picks = []
-        for _ in range(CROPS):
-            chance = rng.random()
-            if chance < 0.4:
-                of = by_image[rng.integers(len(by_image))]
-                i, y, x = of[rng.integers(len(of))]
-                y, x = y + rng.integers(-3, 4), x + rng.integers(-3, 4)
-            elif chance < 0.75 and len(hard):
-                i, y, x = hard[rng.integers(len(hard))]
-                y, x = y + rng.integers(-2, 3), x + rng.integers(-2, 3)
-            else:
-                i = rng.integers(len(data["y"]))
-                y, x = rng.integers(shape[0]), rng.integers(shape[1])
-            picks.append(crop(data, padded, i, np.clip(y, 0, shape[0] - 1), np.clip(x, 0, shape[1] - 1), rng))
-        for at in range(0, CROPS, BATCH):
-            x, cells, counts = (np.stack(part) for part in zip(*picks[at:at + BATCH]))
-            state = step(state, x, cells, counts, rate)
-        looked = rng.choice(clean, min(LOOKED_AT, len(clean)), replace=False)
-        maps = heat(state[0], data["image"][looked])
-        worst = np.argsort(maps.reshape(len(looked), -1), 1)[:, -4:]
-        found = np.array([(i, *np.unravel_index(c, shape)) for i, row in zip(looked, worst) for c in row])
-        hard = np.concatenate([hard, found])[-4 * 3 * LOOKED_AT:]
-    return state[0]
+    chosen = []
+    for i in keep:
+        for v in (0, 1):
+            ordinary = np.flatnonzero((cells.pitted[i, v] == 0) & (cells.counts[i, v] > 0))
+            pits = np.flatnonzero(cells.pitted[i, v])
+            chosen += [(i, v, c) for c in np.concatenate([pits, rng.choice(ordinary, ORDINARY, replace=False)])]
+    sizes = (cells.pitted > 0).sum((1, 2))
+    head = None
+    for turn in range(3):
+        i, v, c = np.array(chosen).T
+        x, pitted = cells.at(i, v, c), cells.pitted[i, v, c]
+        head = head or Head(x, rng)
+        # A photograph with a large pit counts more than one with a small one, but not by its area.
+        head.train(x, pitted, np.where(pitted > 0, 12 / np.sqrt(np.maximum(sizes[i], 1)), 1).astype(np.float32), rng)
+        if turn < 2:
+            chosen += harder(cells, keep, head.plain(), rng)
+    return head.plain()
+
+
+def harder(cells, keep, head, rng):
+    """The cells without pitting that look most like it."""
+    found = []
+    for i in keep:
+        v = int(rng.integers(2))
+        z = logits(head, cells.x[i, v], cells.rows[i, v])
+        z[(cells.pitted[i, v] > 0) | (cells.counts[i, v] == 0)] = -99
+        found += [(i, v, c) for c in np.argsort(z)[-(HARD_BESIDE_PITS if cells.y[i] else HARD):]]
+    return found
+
+
+def train(cells, keep, seed):
+    return [fit(cells, keep, seed + n) for n in range(HEADS)]
+
+
+def heat(heads, x, rows):
+    return sum(logits(head, x, rows) for head in heads) / len(heads)
 
 
 def score(maps):
-    """The logit of the worst cell."""
-    return maps.reshape(len(maps), -1).max(1)
+    return np.sort(maps, -1)[..., -WORST:].mean(-1)
+
+
+def left_out_scores(cells, place):
+    """Of each photograph by heads that saw nothing of its area. The recipe was chosen by what comes of this."""
+    area = np.array([ONE_AREA.get(p, p) for p in place])
+    scores = np.zeros(len(place))
+    for out in np.unique(area):
+        heads = train(cells, np.flatnonzero(area != out), SEED)
+        for i in np.flatnonzero(area == out):
+            scores[i] = score(heat(heads, cells.x[i, 0], cells.rows[i, 0]))
+    return scores
 
 
 def part(data, keep):
     return {k: v[keep] for k, v in data.items()}
 
 
-def export(params, scale, shift, path):
-    nodes, constants, at = [], {}, "input"
-    for n, ((w, b), (o, _, k, stride, dilation)) in enumerate(zip(params, LAYERS)):
-        constants[f"w{n}"], constants[f"b{n}"] = np.asarray(w), np.asarray(b)
-        before, after = pad(k, stride, dilation)
-        nodes.append(helper.make_node("Conv", [at, f"w{n}", f"b{n}"], [f"conv{n}"], kernel_shape=[k, k], strides=[stride] * 2,
-                                      dilations=[dilation] * 2, pads=[before, before, after, after]))
-        at = f"conv{n}"
-        if o > 1:
-            nodes.append(helper.make_node("Relu", [at], [f"relu{n}"]))
-            at = f"relu{n}"
-    constants |= {"scale": np.array([scale], np.float32), "shift": np.array([shift], np.float32)}
-    nodes += [
-        helper.make_node("Mul", [at, "scale"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "shift"], ["cells"]),
-        helper.make_node("Sigmoid", ["cells"], ["map"]),
-        helper.make_node("GlobalMaxPool", ["map"], ["worst"]),
-        helper.make_node("Flatten", ["worst"], ["probability"]),
-    ]
-    modelkit.save_graph(path, "surface-defect", nodes, [("input", ["N", 1, HEIGHT, WIDTH])],
-                        [("probability", ["N", 1]), ("map", ["N", 1, HEIGHT // CELL, WIDTH // CELL])],
-                        constants, "Pitting on a ball screw, from a photograph: score and where")
+def export(heads, scale, shift, path):
+    graph = lite0.Graph()
+    levels = describe(graph, "input")
+    cell, row = (np.concatenate([head[k] for head in heads], 1).T for k in (0, 1))
+    bias, out = (np.concatenate([head[k] for head in heads]) for k in (2, 3))
+    none, first, sums = np.zeros(len(bias), np.float32), 0, []
+    as_conv = lambda w: np.ascontiguousarray(w[:, :, None, None], np.float32)
+    for at, (times, channels) in zip(levels, LEVELS):
+        name, part = f"head{CELL * times}", slice(first, first + channels)
+        own = graph.conv(at, f"{name}.cell", as_conv(cell[:, part]), none if first else bias.astype(np.float32))
+        graph.add("ReduceMean", [at], f"{name}.mean", axes=[3], keepdims=1)
+        graph.conv(f"{name}.mean", f"{name}.row", as_conv(row[:, part]), none)
+        at = graph.add("Sub", [own, f"{name}.row"], f"{name}.difference")
+        if times > 1:
+            graph.constants[f"{name}.scales"] = np.array([1, 1, times, times], np.float32)
+            at = graph.add("Resize", [at, "", f"{name}.scales"], f"{name}.wide", mode="nearest", nearest_mode="floor",
+                           coordinate_transformation_mode="asymmetric")
+        sums.append(at)
+        first += channels
+    graph.add("Sum", sums, "hidden.sum")
+    graph.add("Relu", ["hidden.sum"], "hidden")
+    # Mean of the heads, and Platt's scale and shift.
+    out = out[None] / len(heads) * scale
+    shift += scale * float(np.mean([head[4] for head in heads]))
+    graph.conv("hidden", "cells", as_conv(out), np.array([shift], np.float32))
+    graph.add("Sigmoid", ["cells"], "map")
+    graph.constants["worst.count"] = np.array([WORST], np.int64)
+    graph.add("Flatten", ["cells"], "flat")
+    graph.nodes.append(lite0.helper.make_node("TopK", ["flat", "worst.count"], ["worst", "where"], axis=1))
+    graph.add("ReduceMean", ["worst"], "score", axes=[1], keepdims=1)
+    graph.add("Sigmoid", ["score"], "probability")
+    modelkit.save_graph(path, "surface-defect", graph.nodes, [("input", ["N", 1, HEIGHT, WIDTH])],
+                        [("probability", ["N", 1]), ("map", ["N", 1, ROWS, COLUMNS])],
+                        graph.constants, "Pitting on a ball screw, from a photograph: score and where")
+
+
+def backbone_session():
+    graph = lite0.Graph()
+    levels = describe(graph, "input")
+    path = OUT / "backbone.onnx"
+    modelkit.save_graph(path, "backbone", graph.nodes, [("input", ["N", 1, HEIGHT, WIDTH])],
+                        [(level, ["N", c, ROWS // t, COLUMNS // t]) for level, (t, c) in zip(levels, LEVELS)],
+                        graph.constants, "")
+    session = modelkit.session(path)
+    path.unlink()
+    return session, levels
 
 
 def figures(p, y):
@@ -247,32 +310,30 @@ def main(folder):
     places = np.unique(data["place"])
     tested = np.isin(data["place"], places[list(TEST)])
     known, unseen = part(data, ~tested), part(data, tested)
+    OUT.mkdir(exist_ok=True)
+    session, levels = backbone_session()
+    cells = Cells(known, described(known["image"], session, levels))
     print(len(known["y"]), "to train,", len(unseen["y"]), "to test", round(time.time() - began), "s", flush=True)
-    # Three groups of positions, each left out once: the recipe was chosen by this figure.
-    own = np.unique(known["place"])
-    left_out = np.zeros(len(known["y"]))
-    for fold in range(3):
-        out = np.isin(known["place"], own[fold::3])
-        params = train(part(known, ~out), SEED + fold)
-        left_out[out] = score(heat(params, known["image"][out]))
-        print("fold", fold, roc_auc_score(known["y"][out], left_out[out]), round(time.time() - began), "s", flush=True)
+    left_out = left_out_scores(cells, known["place"])
     platt = LogisticRegression(C=1e3).fit(left_out[:, None], known["y"])
     scale, shift = float(platt.coef_[0, 0]), float(platt.intercept_[0])
     crossed = figures(platt.predict_proba(left_out[:, None])[:, 1], known["y"])
     print("cross-validation", crossed, flush=True)
-    params = train(known, SEED)
+    heads = train(cells, np.arange(len(known["y"])), SEED)
     path = OUT / "model.onnx"
-    OUT.mkdir(exist_ok=True)
-    export(params, scale, shift, path)
-    session = modelkit.session(path)
-    run = lambda x: session.run(["probability", "map"], {"input": np.ascontiguousarray(x)})
-    maps = heat(params, unseen["image"])
-    p = np.concatenate([run(x[None, None])[0][:, 0] for x in unseen["image"]])
-    difference = float(np.abs(p - 1 / (1 + np.exp(-(scale * score(maps) + shift)))).max())
+    export(heads, scale, shift, path)
+    model = modelkit.session(path)
+    run = lambda x: model.run(["probability", "map"], {"input": np.ascontiguousarray(x)})
+    difference = 0.0
+    for image in known["image"][::16]:
+        x = run_levels(image[None, None], session, levels)[0]
+        expected = score(heat(heads, x, x.reshape(ROWS, COLUMNS, -1).mean(1)))
+        asked = float(run(image[None, None])[0][0, 0])
+        difference = max(difference, abs(asked - float(1 / (1 + np.exp(-(scale * expected + shift))))))
     assert difference < 1e-4, difference
-    cell = maps.reshape(len(maps), -1).argmax(1)
-    inside = unseen["cells"].reshape(len(maps), -1)[np.arange(len(maps)), cell]
-    near = np.array([max_near(c, k) for c, k in zip(unseen["cells"], cell)])
+    answers = [run(x[None, None]) for x in unseen["image"]]
+    p = np.array([float(a[0][0, 0]) for a in answers])
+    near = np.array([max_near(c, a[1].argmax()) for c, a in zip(unseen["cells"], answers)])
     golden = made_up()
     answer = run(golden)[0]
     numbers = json.dumps([int(v) for v in golden.ravel()], separators=(",", ":"))
@@ -283,7 +344,7 @@ def main(folder):
               "worst_cell_in_or_beside_a_box": float((near[unseen["y"]] > 0).mean()),
               "cross_validation_within_training": crossed,
               "tested_positions": [str(q) for q in np.unique(unseen["place"])],
-              "onnx_against_jax_max_difference": difference, "sha256": modelkit.sha256(path)}
+              "onnx_against_numpy_max_difference": difference, "sha256": modelkit.sha256(path)}
     modelkit.write_json(HERE / "figures.json", result)
     if write := os.environ.get("SCORES"):
         Path(write).write_text("".join(f"{f},{int(t)},{float(q)!r}\n" for f, t, q in zip(unseen["file"], unseen["y"], p)))
@@ -298,8 +359,9 @@ def max_near(cells, at):
 
 def write_card(result):
     modelkit.write_card(OUT / "model.toml", ["Written by ../train.py. What the figures mean: README.md."], {
-        "name": "surface-defect", "version": "1.0.0", "sha256": result["sha256"], "task": "classification",
-        "licence": "CC BY-SA 4.0 (trained on BSData, Schlagenhauf and Landwehr 2021, CC BY-SA 4.0)",
+        "name": "surface-defect", "version": "1.1.0", "sha256": result["sha256"], "task": "classification",
+        "licence": "CC BY-SA 4.0 (trained on BSData, Schlagenhauf and Landwehr 2021, CC BY-SA 4.0); "
+                   "backbone EfficientNet-Lite0, Apache-2.0",
         "description": "Is there pitting on the ball screw? From a photograph; the second output says where.",
         "input": {"tensor": "input", "layout": "image",
                   "image": {"order": "nchw", "colour": "grey", "width": WIDTH, "height": HEIGHT, "resize": "stretch",
@@ -310,11 +372,11 @@ def write_card(result):
                      "text": "{asset} shows pitting: {score}, limit {threshold}"},
         "evaluation": {
             "data": "BSData, 690 photographs of one ball screw at ten positions, 234 with pitting",
-            "protocol": "trained on seven positions, tested on three that were not seen; recipe by cross-validation over positions",
+            "protocol": "trained on seven positions, tested on three that were not seen; recipe by cross-validation over areas",
             "unseen_positions_roc_auc": round(result["unseen_positions"]["roc_auc"], 4),
             "unseen_positions_accuracy": round(result["unseen_positions"]["accuracy"], 4),
         },
-        "reference": {"golden": "golden.json"},
+        "reference": {"golden": "golden.json", "tolerance": 1e-4},
         "runtime": {"devices": ["cpu"], "threads": 1, "max_batch": 8},
     })
 
