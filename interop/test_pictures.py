@@ -9,7 +9,6 @@ import zlib
 
 import rig
 from selenium.webdriver.common.keys import Keys
-from test_board import browser  # noqa: F401
 
 CONFIG = """
 [site]
