@@ -3,19 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod model_support;
+mod remote_support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use andon::frame::{Scratch, build};
-use andon::health::{BreakerState, RemoteSnapshot};
-use andon::model::{Loaded, ModelWorker, Submitted, load};
-use andon::verdict::Verdict;
-use model_support::{Copy, rows, settings};
+use andon::health::BreakerState;
+use remote_support::{card, start};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How the server answers requests for an inference.
@@ -163,72 +160,10 @@ fn infer(stream: &mut TcpStream, mode: Mode, body: &[u8], json: usize) -> Option
     send(stream, 200, &head, &[told.as_bytes(), &roots].concat())
 }
 
-const HASH: &str =
-    "sha256 = \"d59d0032b28f18cbcf14947bf7ed6799c00c632c6a2152e43a9031e32278438a\"\n";
-
-/// The model that draws roots, at `url`.
-fn card(url: &str, fallback: bool) -> Copy {
-    let copy = Copy::of("root");
-    if !fallback {
-        copy.replace("model.toml", HASH, "");
-        std::fs::remove_file(copy.file("model.onnx")).unwrap();
-    }
-    let runtime = format!(
-        "[runtime]\ndeadline = \"300ms\"\n[runtime.remote]\nurl = \"{url}\"\nfallback = {fallback}\n\
-         [reference]"
-    );
-    copy.replace("model.toml", "[reference]", &runtime);
-    copy
-}
-
-fn loaded(copy: &Copy) -> Loaded {
-    let settings = settings(copy.models.path(), &["model = \"root\""]);
-    load(&settings).unwrap_or_else(|errors| panic!("{errors:?}"))
-}
-
-struct Running {
-    worker: ModelWorker,
-    verdicts: mpsc::Receiver<Verdict>,
-    spec: Arc<andon::frame::FrameSpec>,
-    _copy: Copy,
-}
-
-fn start(url: &str, fallback: bool) -> Running {
-    let copy = card(url, fallback);
-    let mut loaded = loaded(&copy);
-    let (out, verdicts) = mpsc::channel(64);
-    let worker = loaded.models.remove(0).spawn(out).unwrap();
-    Running { worker, verdicts, spec: Arc::clone(&loaded.predictions[0].spec), _copy: copy }
-}
-
-impl Running {
-    fn ask(&self, value: f64) {
-        let frame = build(&self.spec, &rows(0, 0, &[vec![value]]), &mut Scratch::default());
-        assert_eq!(self.worker.handle().submit(frame.unwrap()), Submitted::Queued);
-    }
-
-    fn remote(&self) -> RemoteSnapshot {
-        self.worker.handle().stats().snapshot().remote.unwrap()
-    }
-
-    /// Waits until the count of `read` has grown to `least`.
-    fn until(&self, what: &str, read: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !read(self) {
-            assert!(Instant::now() < end, "in vain: {what}: {:?}", self.remote());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    fn failed(&self) -> u64 {
-        self.worker.handle().stats().snapshot().failed
-    }
-}
-
 #[test]
 fn a_server_answers_in_the_models_place_and_the_verdict_says_so() {
     let server = Server::start();
-    let mut running = start(&server.url, false);
+    let mut running = start(&server.url, false, "");
     running.ask(16.0);
     let verdict = running.verdicts.blocking_recv().unwrap();
     assert_eq!(verdict.score, 4.0);
@@ -278,7 +213,7 @@ fn each_kind_of_bad_answer_is_counted_as_what_it_is_and_the_next_good_one_counts
     ];
     for (mode, kind) in cases {
         let server = Server::start();
-        let mut running = start(&server.url, false);
+        let mut running = start(&server.url, false, "");
         server.set(mode);
         let began = Instant::now();
         running.ask(4.0);
@@ -297,7 +232,7 @@ fn each_kind_of_bad_answer_is_counted_as_what_it_is_and_the_next_good_one_counts
 #[test]
 fn nan_from_a_server_is_suppressed_as_from_a_model_here() {
     let server = Server::start();
-    let running = start(&server.url, false);
+    let running = start(&server.url, false, "");
     server.set(Mode::Nan);
     running.ask(4.0);
     let stats = || running.worker.handle().stats().snapshot();
@@ -309,7 +244,7 @@ fn nan_from_a_server_is_suppressed_as_from_a_model_here() {
 #[test]
 fn the_local_model_answers_while_the_server_does_not_and_is_named() {
     let server = Server::start();
-    let mut running = start(&server.url, true);
+    let mut running = start(&server.url, true, "");
     server.set(Mode::Status(503));
     for frame in 1..=6 {
         running.ask(16.0);
@@ -331,7 +266,7 @@ fn the_local_model_answers_while_the_server_does_not_and_is_named() {
 fn a_server_that_is_not_there_at_the_start_is_found_when_it_comes() {
     let server = Server::start();
     server.set(Mode::Status(503));
-    let running = start(&server.url, false);
+    let running = start(&server.url, false, "");
     let remote = running.remote();
     assert_eq!((remote.breaker, remote.opened), (BreakerState::Open, 1));
     assert!(remote.last_error.unwrap().contains("it answered 503: not today"));
@@ -342,7 +277,7 @@ fn a_server_that_is_not_there_at_the_start_is_found_when_it_comes() {
 #[test]
 fn a_server_that_contradicts_the_card_or_its_golden_pair_is_refused_at_the_start() {
     let server = Server::start();
-    let copy = card(&server.url, false);
+    let copy = card(&server.url, false, "");
     *server.input.lock().unwrap() = "INT8";
     let error = copy.errors("model = \"root\"");
     assert!(error.contains("input.tensor: expected float32 or float64, got INT8"), "{error}");
@@ -355,7 +290,7 @@ fn a_server_that_contradicts_the_card_or_its_golden_pair_is_refused_at_the_start
 #[test]
 fn no_server_at_all_stops_no_start() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let running = start(&format!("http://{gone}/v2/models/far"), false);
+    let running = start(&format!("http://{gone}/v2/models/far"), false, "");
     let remote = running.remote();
     assert_eq!((remote.breaker, remote.failures["connect"]), (BreakerState::Open, 1));
     running.ask(4.0);

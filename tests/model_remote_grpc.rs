@@ -4,14 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod model_support;
+mod remote_support;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use andon::frame::{Scratch, build};
-use andon::health::{BreakerState, RemoteSnapshot};
-use andon::model::{ModelWorker, Submitted, load};
+use andon::health::BreakerState;
 use andon::oip::grpc::{self, ModelInferRequest, ModelMetadata, TensorMetadata};
 use andon::oip::{Data, Tensor};
 use andon::settings::{HttpTls, TlsVersion};
@@ -20,8 +19,8 @@ use andon::verdict::{Explanation, Verdict};
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::RecvStream;
 use h2::server::SendResponse;
-use model_support::{Copy, rows, settings};
 use prost::Message;
+use remote_support::{Running, card, start, start_explaining};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -223,71 +222,14 @@ fn roots(message: &[u8], mode: Mode) -> Vec<u8> {
     told.encode_to_vec()
 }
 
-const HASH: &str =
-    "sha256 = \"d59d0032b28f18cbcf14947bf7ed6799c00c632c6a2152e43a9031e32278438a\"\n";
-
-/// The model that draws roots, at `url`; `more` are further settings of it.
-fn card(url: &str, fallback: bool, more: &str) -> Copy {
-    let copy = Copy::of("root");
-    if !fallback {
-        copy.replace("model.toml", HASH, "");
-        std::fs::remove_file(copy.file("model.onnx")).unwrap();
-    }
-    let runtime = format!(
-        "[runtime]\ndeadline = \"300ms\"\n[runtime.remote]\nurl = \"{url}\"\n\
-         fallback = {fallback}\n{more}\n[reference]"
-    );
-    copy.replace("model.toml", "[reference]", &runtime);
-    copy
-}
-
-struct Running {
-    worker: ModelWorker,
-    verdicts: mpsc::Receiver<Verdict>,
-    explained: mpsc::Receiver<andon::verdict::Explained>,
-    spec: Arc<andon::frame::FrameSpec>,
-    _copy: Copy,
-}
-
-fn start(url: &str, fallback: bool, more: &str) -> Running {
-    let copy = card(url, fallback, more);
-    let settings = settings(copy.models.path(), &["model = \"root\""]);
-    let mut loaded = load(&settings).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let ((out, verdicts), (reasons, explained)) = (mpsc::channel(64), mpsc::channel(64));
-    let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
-    let spec = Arc::clone(&loaded.predictions[0].spec);
-    Running { worker, verdicts, explained, spec, _copy: copy }
-}
-
 impl Running {
-    fn ask(&self, value: f64) {
-        let frame = build(&self.spec, &rows(0, 0, &[vec![value]]), &mut Scratch::default());
-        assert_eq!(self.worker.handle().submit(frame.unwrap()), Submitted::Queued);
-    }
-
-    fn remote(&self) -> RemoteSnapshot {
-        self.worker.handle().stats().snapshot().remote.unwrap()
-    }
-
-    fn until(&self, what: &str, read: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !read(self) {
-            assert!(Instant::now() < end, "in vain: {what}: {:?}", self.remote());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    fn failed(&self) -> u64 {
-        self.worker.handle().stats().snapshot().failed
-    }
-
     fn verdict(&mut self, value: f64) -> Verdict {
         self.ask(value);
         self.verdicts.blocking_recv().unwrap()
     }
 
-    /// How the verdict's reasons came about.
-    fn explain(&mut self, verdict: &Verdict) -> Explanation {
+    /// Asks for the verdict's reasons.
+    fn explain(&self, verdict: &Verdict) {
         let inquiry = andon::model::Inquiry {
             prediction: verdict.prediction,
             asset: verdict.asset,
@@ -297,7 +239,6 @@ impl Running {
             model: Arc::clone(verdict.model.as_ref().unwrap()),
         };
         assert!(self.worker.handle().explain(inquiry).is_ok());
-        self.explained.blocking_recv().unwrap().how
     }
 }
 
@@ -356,18 +297,23 @@ fn each_kind_of_bad_answer_is_counted_as_what_it_is_and_the_next_good_one_counts
 #[test]
 fn the_local_model_stands_in_and_verdict_and_reasons_are_of_one_model() {
     let server = Server::plain();
-    let mut running = start(&server.url(), true, "");
+    let (reasons, mut explained) = mpsc::channel(64);
+    let mut running = start_explaining(card(&server.url(), true, ""), reasons);
+    let mut how = |running: &Running, verdict: &Verdict| {
+        running.explain(verdict);
+        explained.blocking_recv().unwrap().how
+    };
     let of_the_server = running.verdict(25.0);
     assert!(of_the_server.model.as_ref().unwrap().device.starts_with("remote grpc://"));
-    assert_eq!(running.explain(&of_the_server), Explanation::Exact);
+    assert_eq!(how(&running, &of_the_server), Explanation::Exact);
     server.set(Mode::Status("14"));
     let of_the_box = running.verdict(16.0);
     assert_eq!((of_the_box.score, &*of_the_box.model.as_ref().unwrap().device), (4.0, "cpu"));
     let asked = server.script.asked.lock().unwrap().len();
-    assert_eq!(running.explain(&of_the_box), Explanation::Exact);
+    assert_eq!(how(&running, &of_the_box), Explanation::Exact);
     assert_eq!(server.script.asked.lock().unwrap().len(), asked, "the server is not asked");
     let fallbacks = running.remote().fallbacks;
-    let failed = running.explain(&of_the_server);
+    let failed = how(&running, &of_the_server);
     assert_eq!(
         failed,
         Explanation::Failed,

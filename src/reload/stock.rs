@@ -121,10 +121,10 @@ impl Tuning {
             _ => {
                 let store = &self.settings.store.path;
                 let chosen = [Active::beside(store)?, Active::shadows_beside(store)?];
-                match chosen.iter().any(|all| all.of(name).is_some_and(|c| c.version == version)) {
-                    true => stays("the next start takes it; choose another one first"),
-                    false => Ok(()),
+                if chosen.iter().any(|all| all.of(name).is_some_and(|c| c.version == version)) {
+                    return stays("the next start takes it; choose another one first");
                 }
+                Ok(())
             }
         }
     }

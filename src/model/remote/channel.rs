@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use ureq::http::{HeaderMap, HeaderValue, Request, Response, header};
 
 use super::address::{Address, RemoteSettings};
-use super::{Failure, Limits};
+use super::{Failure, Limits, REFUSAL};
 use crate::health::RemoteError;
 use crate::oip;
 use crate::settings::Tls;
@@ -26,8 +26,6 @@ use crate::tls;
 
 /// Headers and trailers of one answer.
 const HEADERS: u32 = 16 << 10;
-/// The most that is read of a refusal that is not one of gRPC.
-const REFUSAL: u64 = 16 << 10;
 /// Before a message: whether it is packed, and its length.
 const PREFIX: usize = 5;
 /// The thread keeps the time; whoever waits for it gives it this much more.
@@ -204,7 +202,7 @@ impl Link {
         let head = Response::from_parts(head, ());
         if !head.status().is_success() {
             let said = read(&mut body, REFUSAL).await.unwrap_or_default();
-            return Err(refused(head.status().as_u16(), &oip::refusal(&said)));
+            return Err(Failure::answered(head.status().as_u16(), &oip::refusal(&said)));
         }
         // Of an answer without a message the headers are the trailers.
         if let Some(status) = head.headers().get("grpc-status") {
@@ -295,16 +293,6 @@ fn judge(status: &HeaderValue, trailers: &HeaderMap) -> Result<(), Failure> {
     let said = if said.is_empty() { said } else { format!(": {said}") };
     let status = status.to_str().unwrap_or_default();
     Err(Failure::new(kind, format!("it answered with gRPC's status {status}{said}")))
-}
-
-/// As over HTTP: a proxy or a guard answers in the server's place.
-fn refused(status: u16, said: &str) -> Failure {
-    let kind = match status {
-        408 | 425 | 429 | 500.. => RemoteError::Unavailable,
-        _ => RemoteError::Refused,
-    };
-    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-    Failure::new(kind, format!("it answered {status}{said}"))
 }
 
 /// `%20` and its like.

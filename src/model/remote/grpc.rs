@@ -7,13 +7,10 @@ use tokio::time::Instant;
 
 use super::address::{Address, RemoteSettings};
 use super::channel::{Call, Channel, Target};
-use super::{Failure, Limits, Wire};
+use super::{DESCRIPTION, Failure, Limits, Wire};
 use crate::health::RemoteError;
 use crate::oip::grpc::{self, ModelInferResponse, ModelMetadata, Named};
 use crate::oip::{Answer, Described, Question};
-
-/// The largest description of a model.
-const DESCRIPTION: u64 = 1 << 20;
 
 pub(super) struct Grpc {
     channel: Channel,

@@ -10,7 +10,7 @@ use ureq::http::{Response, header};
 use ureq::unversioned::resolver::DefaultResolver;
 
 use super::address::{Address, RemoteSettings};
-use super::{Failure, Limits, Wire};
+use super::{DESCRIPTION, Failure, Limits, REFUSAL, Wire};
 use crate::carrier::Carrier;
 use crate::health::RemoteError;
 use crate::oip::{self, Answer, Body, Described, Question};
@@ -19,9 +19,6 @@ use crate::tls;
 
 /// The header that says where the JSON ends and binary tensors begin.
 const JSON_LENGTH: &str = "inference-header-content-length";
-/// The largest description of a model, and the most that is read of a refusal.
-const DESCRIPTION: u64 = 1 << 20;
-const REFUSAL: u64 = 16 << 10;
 
 pub(super) struct Http {
     agent: ureq::Agent,
@@ -93,13 +90,8 @@ impl Http {
         if status.is_success() {
             return body.map_err(|error| self.failure(&error));
         }
-        let kind = match status.as_u16() {
-            408 | 425 | 429 | 500.. => RemoteError::Unavailable,
-            _ => RemoteError::Refused,
-        };
         let said = body.map_or_else(|_| String::new(), |body| oip::refusal(&body));
-        let said = if said.is_empty() { said } else { format!(": {said}") };
-        Err(Failure::new(kind, format!("it answered {}{said}", status.as_u16())))
+        Err(Failure::answered(status.as_u16(), &said))
     }
 
     fn failure(&self, error: &ureq::Error) -> Failure {

@@ -41,6 +41,10 @@ use crate::verdict::ModelIdentity;
 /// Between a failed request and its repetition.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// The most that is read of a refusal, and the largest description of a model.
+const REFUSAL: u64 = 16 << 10;
+const DESCRIPTION: u64 = 1 << 20;
+
 /// Why there was no answer that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -56,6 +60,17 @@ impl Failure {
 
     fn malformed(Invalid(message): Invalid) -> Self {
         Self::new(RemoteError::Malformed, message)
+    }
+
+    /// An HTTP status that is no success, of the server or of a proxy or guard in its place, and what
+    /// it said.
+    fn answered(status: u16, said: &str) -> Self {
+        let kind = match status {
+            408 | 425 | 429 | 500.. => RemoteError::Unavailable,
+            _ => RemoteError::Refused,
+        };
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        Self::new(kind, format!("it answered {status}{said}"))
     }
 
     /// It may be over in a moment, and asking again does no harm: an inference changes nothing.
