@@ -118,11 +118,11 @@ def main(target):
 
 def candidate(daemon, folder):
     """The same model under another number looks over its shoulder."""
-    shutil.copytree(folder / "1.0.0", folder / "1.1.0")
-    card = folder / "1.1.0" / "model.toml"
-    card.write_text(card.read_text().replace('version = "1.0.0"', 'version = "1.1.0"'))
+    shutil.copytree(folder / "1.1.0", folder / "1.2.0")
+    card = folder / "1.2.0" / "model.toml"
+    card.write_text(card.read_text().replace('version = "1.1.0"', 'version = "1.2.0"'))
     request = urllib.request.Request(f"http://{daemon.http}/api/v1/models/machine-failure/shadow",
-                                     b'{"version": "1.1.0", "by": "R. Meyer"}', {"Content-Type": "application/json"})
+                                     b'{"version": "1.2.0", "by": "R. Meyer"}', {"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=20).close()
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import rig
 
-NAME = "machine-failure/1.0.0"
+NAME = "machine-failure/1.1.0"
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
 FORMATS = {
     "sec1": serialization.PrivateFormat.TraditionalOpenSSL,

@@ -2,7 +2,7 @@
 
 The training scripts call `bins`. For a card that was written without:
 
-    .venv-train/bin/python tools/bins.py models/machine-failure/1.0.0/model.toml PATH/ai4i2020.csv
+    .venv-train/bin/python tools/bins.py models/machine-failure/1.1.0/model.toml PATH/ai4i2020.csv
     .venv-train/bin/python tools/bins.py models/process-anomaly/1.0.0/model.toml FOLDER   (of d00.dat)
     .venv-train/bin/python tools/bins.py models/gearbox-vibration/1.0.0/model.toml FOLDER
 """
@@ -37,7 +37,7 @@ def training_data(card, source):
     spec.loader.exec_module(train)
     match tomllib.loads(card.read_text())["name"]:
         case "machine-failure":
-            x, y = train.load(source)
+            x, y, _ = train.load(source)
             rows, _ = train.train_test_split(np.arange(len(y)), test_size=2000, stratify=y, random_state=train.SEED)
             return x[rows]
         case "process-anomaly":

@@ -2,10 +2,10 @@
 PyTorch: a candidate for a shadow.
 
     python3 -m venv .venv && .venv/bin/pip install scikit-learn skl2onnx onnxruntime
-    .venv/bin/python tools/candidate.py rows.csv models/machine-failure/1.0.0 incoming/machine-failure/1.1.0
+    .venv/bin/python tools/candidate.py rows.csv models/machine-failure/1.1.0 incoming/machine-failure/1.2.0
 
     .venv/bin/pip install scikit-learn onnxruntime torch onnx onnxscript
-    .venv/bin/python tools/candidate.py --pytorch rows.csv models/machine-failure/1.0.0 incoming/machine-failure/1.2.0
+    .venv/bin/python tools/candidate.py --pytorch rows.csv models/machine-failure/1.1.0 incoming/machine-failure/1.3.0
 
 `rows.csv` has a column for each tag of the card, by its name, and `label`: 1 for bad, 0 for good. Tags, units, layout, window
 and severity are those of the version that predicts, so the candidate sees the same frames. The card must have layout `latest`

@@ -16,9 +16,8 @@ use super::load::{Latencies, Load, Noise, Payload};
 use super::{ASSETS, TAGS, figure};
 
 const BYTES: u64 = 1 << 30;
-/// Samples of one batch, and batches that may wait for the disk.
+/// Samples of one batch; one at a time, or the store sheds what it cannot keep up with.
 const BATCH: usize = 100_000;
-const WAITING: u64 = 10;
 const STARTS: usize = 5;
 
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -84,7 +83,7 @@ async fn fill(path: std::path::PathBuf) -> anyhow::Result<()> {
             stale: false,
         };
         store.record(batch).await;
-        while store.stats().queue_samples > WAITING * BATCH as u64 {
+        while store.stats().queue_samples > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

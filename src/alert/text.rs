@@ -8,12 +8,13 @@ use crate::settings::RuleKind;
 use crate::verdict::Contribution;
 
 /// What a template may name.
-const PLACEHOLDERS: [&str; 6] = ["asset", "score", "threshold", "tag", "prediction", "note"];
+const PLACEHOLDERS: [&str; 7] =
+    ["asset", "score", "threshold", "tag", "label", "prediction", "note"];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "`{{{0}}}` means nothing in an alert's text; write {{asset}}, {{score}}, {{threshold}}, \
-     {{tag}}, {{prediction}} or {{note}}"
+     {{tag}}, {{label}}, {{prediction}} or {{note}}"
 )]
 pub struct UnknownPlaceholder(pub String);
 
@@ -58,6 +59,7 @@ impl Fields<'_> {
             "threshold" => Some(readable(self.threshold)),
             "note" => Some(self.note.unwrap_or("no text").to_owned()),
             "tag" => Some(self.tag().unwrap_or("an unknown tag").to_owned()),
+            "label" => Some(self.label.unwrap_or("no class").to_owned()),
             _ => None,
         }
     }
@@ -185,7 +187,7 @@ mod tests {
             kind,
             score: 95.25,
             threshold: 80.0,
-            label: None,
+            label: Some("worn"),
             note: None,
             contributions: &contributions,
         }
@@ -198,10 +200,10 @@ mod tests {
 
     #[test]
     fn templates_are_filled_in() {
-        let template = "{asset} {prediction}: {tag} {score}/{threshold} {?} {";
+        let template = "{asset} {prediction}: {tag} {label} {score}/{threshold} {?} {";
         assert_eq!(
             sentence(&AlertKind::Prediction, Some(template)),
-            "press-3 wear: current 95.25/80 {?} {"
+            "press-3 wear: current worn 95.25/80 {?} {"
         );
         assert_eq!(check_template("{asset} {tag} { {}"), Err(UnknownPlaceholder(" {".into())));
         assert_eq!(check_template("{asset}: {colour}"), Err(UnknownPlaceholder("colour".into())));

@@ -197,8 +197,10 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
         picture: None,
         decoded: None,
     };
-    let all = golden.cycled(spec.item_len(), runs * batch);
-    let frames: Vec<Frame> = all.lend().chunks(spec.item_len()).map(frame).collect();
+    let length = spec.item_len();
+    let known = golden.lend();
+    // Made as they are taken, as windows make them: frames of long ago are in no cache.
+    let frames = (0..).flat_map(|_| known.chunks(length)).take(runs * batch).map(frame);
     let (out, mut verdicts) = mpsc::channel::<Verdict>(4096);
     let worker = model.spawn(out)?;
     let handle = worker.handle();

@@ -31,7 +31,8 @@ pub enum Unhealthy {
 pub(super) struct Judge {
     kind: OutputKind,
     pub(super) labels: Vec<Arc<str>>,
-    positive: usize,
+    /// Places in `labels`, at least one.
+    positive: Vec<usize>,
     column: usize,
     range: [f64; 2],
 }
@@ -41,7 +42,6 @@ const SLACK: f64 = 1e-6;
 
 impl Judge {
     pub(super) fn new(output: &OutputSettings) -> Self {
-        let positive = output.positive.as_ref();
         let everything = [f64::NEG_INFINITY, f64::INFINITY];
         let range = match output.kind {
             OutputKind::Probability => [0.0, 1.0],
@@ -50,9 +50,7 @@ impl Judge {
         Self {
             kind: output.kind,
             labels: output.labels.iter().map(|label| Arc::from(label.as_str())).collect(),
-            positive: positive
-                .and_then(|positive| output.labels.iter().position(|label| label == positive))
-                .unwrap_or(0),
+            positive: positives(output),
             column: output.column.unwrap_or(0),
             range,
         }
@@ -74,14 +72,15 @@ impl Judge {
             OutputKind::Value => (self.pick(row, self.column)?, None),
             OutputKind::Probability if row.len() == 1 => (row[0], None),
             OutputKind::Probability => {
-                let best = self.labels.get(highest(row)?).cloned();
-                (self.pick(row, self.positive)?, best)
+                let all = self.positive.iter().map(|column| self.pick(row, *column));
+                let score = all.sum::<Result<f64, _>>()?;
+                (score, self.labels.get(self.told(row, score)?).cloned())
             }
             OutputKind::Class => {
                 let class = if row.len() == 1 { index(row[0])? } else { highest(row)? };
                 #[expect(clippy::cast_precision_loss, reason = "a count of classes")]
                 let label = self.labels.get(class).ok_or(Unhealthy::UnknownClass(class as f64))?;
-                (f64::from(u8::from(class == self.positive)), Some(Arc::clone(label)))
+                (f64::from(u8::from(self.positive.contains(&class))), Some(Arc::clone(label)))
             }
             OutputKind::Reconstruction => (mean_squared_error(row, input)?, None),
         };
@@ -95,10 +94,26 @@ impl Judge {
         Ok(Answer { score: score.clamp(low, high), label })
     }
 
+    /// The highest column; once the positive ones together are more likely than not, the highest of them.
+    fn told(&self, row: &[f64], score: f64) -> Result<usize, Unhealthy> {
+        let best = highest(row)?;
+        if score <= 0.5 || self.positive.contains(&best) {
+            return Ok(best);
+        }
+        let above = |a: usize, b: usize| if row[b] > row[a] { b } else { a };
+        Ok(self.positive.iter().copied().reduce(above).unwrap_or(best))
+    }
+
     fn pick(&self, row: &[f64], column: usize) -> Result<f64, Unhealthy> {
         let expected = self.labels.len().max(column + 1);
         row.get(column).copied().ok_or(Unhealthy::WrongWidth { expected, got: row.len() })
     }
+}
+
+fn positives(output: &OutputSettings) -> Vec<usize> {
+    let place = |label: &String| output.labels.iter().position(|known| known == label);
+    let places: Vec<usize> = output.positive.iter().filter_map(place).collect();
+    if places.is_empty() { vec![0] } else { places }
 }
 
 fn highest(row: &[f64]) -> Result<usize, Unhealthy> {
@@ -137,12 +152,12 @@ fn mean_squared_error(row: &[f64], input: &[f32]) -> Result<f64, Unhealthy> {
 mod tests {
     use super::*;
 
-    fn judge(kind: OutputKind, labels: &[&str], positive: Option<&str>) -> Judge {
+    fn judge(kind: OutputKind, labels: &[&str], positive: &[&str]) -> Judge {
         Judge::new(&OutputSettings {
             tensor: "y".into(),
             kind,
             labels: labels.iter().map(ToString::to_string).collect(),
-            positive: positive.map(Into::into),
+            positive: positive.iter().map(ToString::to_string).collect(),
             unit: None,
             column: None,
             range: None,
@@ -151,24 +166,39 @@ mod tests {
 
     #[test]
     fn a_probability_is_that_of_the_positive_label() {
-        let judge = judge(OutputKind::Probability, &["ok", "wear", "crack"], Some("wear"));
+        let judge = judge(OutputKind::Probability, &["ok", "wear", "crack"], &["wear"]);
         let answer = judge.answer(&[0.1, 0.3, 0.6], &[]).unwrap();
         assert_eq!((answer.score, answer.label.as_deref()), (0.3, Some("crack")));
     }
 
     #[test]
+    fn several_positive_labels_add_up_and_the_likeliest_of_them_is_told() {
+        let judge = judge(OutputKind::Probability, &["ok", "wear", "crack"], &["wear", "crack"]);
+        let told = |row: [f64; 3]| {
+            let answer = judge.answer(&row, &[]).unwrap();
+            (answer.score, answer.label.unwrap().to_string())
+        };
+        assert_eq!(told([0.5, 0.25, 0.25]), (0.5, "ok".into()));
+        assert_eq!(told([0.375, 0.25, 0.375]), (0.625, "crack".into()));
+        assert_eq!(told([0.0, 0.75, 0.25]), (1.0, "wear".into()));
+        assert!(matches!(judge.answer(&[0.5], &[]).map(|a| a.label), Ok(None)));
+        let short = judge.answer(&[0.5, 0.5], &[]);
+        assert!(matches!(short, Err(Unhealthy::WrongWidth { expected: 3, got: 2 })), "{short:?}");
+    }
+
+    #[test]
     fn nan_infinity_and_impossible_probabilities_are_suppressed() {
-        let probability = judge(OutputKind::Probability, &[], None);
+        let probability = judge(OutputKind::Probability, &[], &[]);
         assert!(matches!(probability.answer(&[f64::NAN], &[]), Err(Unhealthy::NotFinite(_))));
         assert!(matches!(probability.answer(&[1.5], &[]), Err(Unhealthy::OutOfRange { .. })));
         assert_eq!(probability.answer(&[1.000_000_1], &[]).unwrap().score, 1.0);
-        let value = judge(OutputKind::Value, &[], None);
+        let value = judge(OutputKind::Value, &[], &[]);
         assert!(matches!(value.answer(&[f64::INFINITY], &[]), Err(Unhealthy::NotFinite(_))));
     }
 
     #[test]
     fn a_class_scores_one_when_it_is_the_positive_one() {
-        let judge = judge(OutputKind::Class, &["ok", "bad"], Some("bad"));
+        let judge = judge(OutputKind::Class, &["ok", "bad"], &["bad"]);
         assert_eq!(judge.answer(&[1.0], &[]).unwrap().score, 1.0);
         assert_eq!(judge.answer(&[0.9, 0.1], &[]).unwrap().score, 0.0);
         assert!(matches!(judge.answer(&[7.0], &[]), Err(Unhealthy::UnknownClass(_))));
@@ -177,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_reconstruction_scores_its_mean_squared_error() {
-        let judge = judge(OutputKind::Reconstruction, &[], None);
+        let judge = judge(OutputKind::Reconstruction, &[], &[]);
         assert_eq!(judge.answer(&[1.0, 4.0], &[1.0, 2.0]).unwrap().score, 2.0);
         assert!(matches!(judge.answer(&[1.0], &[1.0, 2.0]), Err(Unhealthy::WrongWidth { .. })));
     }

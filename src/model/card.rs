@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::locate;
 use super::remote::RemoteSettings;
@@ -43,11 +43,26 @@ pub struct OutputSettings {
     pub kind: OutputKind,
     #[serde(default)]
     pub labels: Vec<String>,
-    pub positive: Option<String>,
+    /// The label that asks for an alert; of probabilities also several, which are added up.
+    #[serde(default, deserialize_with = "one_or_several")]
+    pub positive: Vec<String>,
     pub unit: Option<String>,
     pub column: Option<usize>,
     /// Plausible scores, both ends included.
     pub range: Option<[f64; 2]>,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a label or a list of labels")]
+    enum Written {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::One(label) => vec![label],
+        Written::Several(labels) => labels,
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -215,18 +230,21 @@ impl Card {
 impl OutputSettings {
     fn check(&self, add: &mut impl FnMut(&str, String)) {
         let names_classes = matches!(self.kind, OutputKind::Probability | OutputKind::Class);
-        let positive_known =
-            self.positive.as_ref().is_none_or(|positive| self.labels.contains(positive));
-        if !positive_known {
-            add("output.positive", format!("write one of the labels: {}", self.labels.join(", ")));
+        let labels = self.labels.join(", ");
+        if !self.positive.iter().all(|label| self.labels.contains(label)) {
+            add("output.positive", format!("write one of the labels: {labels}"));
+        } else if !self.labels.is_empty()
+            && self.labels.iter().all(|label| self.positive.contains(label))
+        {
+            add("output.positive", format!("leave at least one out of the labels: {labels}"));
         }
-        if names_classes && self.positive.is_none() && self.labels.len() > 1 {
+        if names_classes && self.positive.is_empty() && self.labels.len() > 1 {
             add("output.positive", "missing; write the label that asks for an alert".into());
         }
         if self.kind == OutputKind::Class && self.labels.is_empty() {
             add("output.labels", "missing; write the classes in the model's order".into());
         }
-        if !names_classes && (!self.labels.is_empty() || self.positive.is_some()) {
+        if !names_classes && (!self.labels.is_empty() || !self.positive.is_empty()) {
             add("output.labels", "only probability and class have labels; leave them out".into());
         }
         if self.column.is_some() && self.kind != OutputKind::Value {

@@ -299,8 +299,8 @@ fn check_width(card: &Card, spec: &FrameSpec, width: usize, claim: &mut impl FnM
     let labels = card.output.labels.len();
     match card.output.kind {
         OutputKind::Probability if width == 1 => {
-            let second = card.output.labels.get(1);
-            if labels > 2 || (labels == 2 && card.output.positive.as_ref() != second) {
+            let second = card.output.labels.get(1..).unwrap_or_default();
+            if labels > 2 || (labels == 2 && card.output.positive != second) {
                 claim(
                     "output.labels",
                     format!("expected [negative, positive] for one column, got {labels} labels"),

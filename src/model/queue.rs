@@ -193,7 +193,10 @@ impl Queue {
             if !inner.frames.is_empty() {
                 let count = most.min(inner.frames.len());
                 batch.extend(inner.frames.drain(..count));
-                self.drained.notify_all();
+                // Not at each: whoever waits for room then gets much of it at a time.
+                if inner.frames.len() <= QUEUE_FRAMES / 2 {
+                    self.drained.notify_all();
+                }
                 note(inner.frames.len());
                 return Some(Work::Frames);
             }

@@ -213,10 +213,11 @@ impl ModelStats {
     }
 
     /// How the last batch went; returns whether that is news.
-    pub(super) fn health(&self, error: Option<String>) -> bool {
+    pub(super) fn health(&self, error: Option<&str>) -> bool {
         let healthy = error.is_none();
         if let Some(error) = error {
-            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(error.to_owned());
         }
         self.healthy.swap(healthy, Relaxed) != healthy
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -181,7 +182,7 @@ impl Task {
         self.report(error);
         let seen = remembered(batch, &verdicts);
         let mut verdicts = verdicts.into_iter().flatten();
-        let taken = verdicts.all(|verdict| self.out.blocking_send(verdict).is_ok());
+        let taken = verdicts.all(|verdict| self.send(verdict));
         if taken {
             batch
                 .iter()
@@ -192,6 +193,15 @@ impl Task {
             }
         }
         taken
+    }
+
+    /// Waits for room; false when nobody takes verdicts.
+    fn send(&self, verdict: Verdict) -> bool {
+        match self.out.try_send(verdict) {
+            Ok(()) => true,
+            Err(TrySendError::Full(verdict)) => self.out.blocking_send(verdict).is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        }
     }
 
     /// A few more questions, and then a look for frames again; nothing is left when it is done.
@@ -207,14 +217,11 @@ impl Task {
 
     fn report(&self, error: Option<String>) {
         let stats = &self.handle.stats;
-        let name = stats.identity.name.clone();
-        let failure = error.clone();
-        if stats.health(error) {
-            match failure {
-                Some(error) => {
-                    tracing::warn!(model = name, error, "the model gives no usable answers")
-                }
-                None => tracing::info!(model = name, "the model gives usable answers again"),
+        let model = stats.identity.name.as_str();
+        if stats.health(error.as_deref()) {
+            match error {
+                Some(error) => tracing::warn!(model, error, "the model gives no usable answers"),
+                None => tracing::info!(model, "the model gives usable answers again"),
             }
         }
     }

@@ -13,7 +13,7 @@ fn config() -> String {
         r#"
 [[prediction]]
 name = "failure"
-model = "machine-failure/1.0.0"
+model = "machine-failure/1.1.0"
 assets = ["mill-*"]
 alert = {{ raise = 1.0 }}
 [drift]

@@ -11,7 +11,7 @@ use crate::evaluate::{
     Alarms, Answered, Binary, ClassFigures, Classes, Scored, Track, ValueFigures, alarms,
 };
 use crate::frame::Threshold;
-use crate::model::Card;
+use crate::model::{Card, OutputSettings};
 use crate::rehearsal::Losses;
 use crate::verdict::ModelIdentity;
 
@@ -118,10 +118,11 @@ pub(super) fn is_positive(truth: Reading, card: &Card, threshold: Threshold) -> 
     match truth {
         Reading::Value(value) => threshold.is_reached(value),
         Reading::Class(class) => {
-            let output = &card.output;
-            let positive = output.positive.as_ref();
-            let positive = positive.and_then(|name| output.labels.iter().position(|l| l == name));
-            class == positive.unwrap_or(1)
+            let OutputSettings { labels, positive, .. } = &card.output;
+            if positive.is_empty() {
+                return class == 1;
+            }
+            labels.get(class).is_some_and(|label| positive.contains(label))
         }
     }
 }

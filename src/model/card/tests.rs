@@ -41,6 +41,26 @@ fn an_unknown_setting_is_an_error_with_its_line() {
 }
 
 #[test]
+fn several_labels_may_be_positive_but_not_all() {
+    let with = |positive: &str| {
+        documented()[0]
+            .replace("labels = [\"ok\", \"reject\"]", "labels = [\"ok\", \"dent\", \"crack\"]")
+            .replace("positive = \"reject\"", &format!("positive = {positive}"))
+    };
+    let card = Card::parse(Path::new("model.toml"), &with("[\"dent\", \"crack\"]")).unwrap();
+    assert_eq!(card.output.positive, ["dent", "crack"]);
+    for (positive, expected) in [
+        ("[\"dent\", \"scrap\"]", "write one of the labels: ok, dent, crack"),
+        ("[\"dent\", \"ok\", \"crack\"]", "leave at least one out of the labels: ok, dent, crack"),
+        ("[]", "missing; write the label that asks for an alert"),
+        ("3", "expected a label or a list of labels"),
+    ] {
+        let errors = errors(&with(positive));
+        assert!(errors.len() == 1 && errors[0].contains(expected), "{positive}: {errors:?}");
+    }
+}
+
+#[test]
 fn broken_toml_is_an_error_with_its_line() {
     let errors = errors("name = \"a\"\nversion = \n");
     assert!(errors[0].starts_with("model.toml:2:"), "{errors:?}");
