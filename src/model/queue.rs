@@ -49,6 +49,8 @@ struct Inner {
     frames: VecDeque<Frame>,
     inquiries: VecDeque<(Inquiry, Instant)>,
     requests: VecDeque<Job>,
+    /// The worker waits on `filled`: to wake one that does not costs a call to the kernel for nothing.
+    waits: bool,
     closed: bool,
 }
 
@@ -110,7 +112,7 @@ impl Queue {
             let many = if frame.spec.text.is_some() { QUEUE_TEXTS } else { QUEUE_PICTURES };
             let gone = inner.make_room(picture.bytes.len(), many);
             inner.frames.push_back(frame);
-            self.filled.notify_one();
+            self.wake(&mut inner);
             note(inner.frames.len());
             drop(inner);
             gone.iter().for_each(|picture| picture.end(Fate::Replaced));
@@ -128,7 +130,7 @@ impl Queue {
             inner.frames.push_back(frame);
             Submitted::Queued
         };
-        self.filled.notify_one();
+        self.wake(&mut inner);
         note(inner.frames.len());
         outcome
     }
@@ -150,7 +152,7 @@ impl Queue {
             return Err(job);
         }
         inner.requests.push_back(job);
-        self.filled.notify_one();
+        self.wake(&mut inner);
         Ok(())
     }
 
@@ -175,7 +177,7 @@ impl Queue {
             return Err(inquiry);
         }
         inner.inquiries.push_back((inquiry, Instant::now()));
-        self.filled.notify_one();
+        self.wake(&mut inner);
         Ok(())
     }
 
@@ -212,10 +214,12 @@ impl Queue {
             if inner.closed {
                 return None;
             }
+            inner.waits = true;
             inner = match idle {
                 Idle::Until(due) => {
                     let left = due.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        inner.waits = false;
                         return Some(Work::Tend);
                     }
                     let waited = self.filled.wait_timeout(inner, left);
@@ -223,6 +227,7 @@ impl Queue {
                 }
                 _ => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
             };
+            inner.waits = false;
         }
     }
 
@@ -237,6 +242,12 @@ impl Queue {
         drop(given_up);
         self.filled.notify_all();
         self.drained.notify_all();
+    }
+
+    fn wake(&self, inner: &mut Inner) {
+        if std::mem::take(&mut inner.waits) {
+            self.filled.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -16,7 +16,7 @@ pub(super) const SMALL: usize = 64 * 1024;
 #[derive(Clone)]
 pub(super) struct Counter {
     pub(super) shelf: Arc<Shelf>,
-    pub(super) overview: Overview,
+    pub(super) overview: Arc<Overview>,
     /// Who asks.
     pub(super) from: Origin,
 }

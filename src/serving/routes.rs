@@ -38,7 +38,7 @@ fn find(counter: &Counter, named: &Named) -> Result<Service, Refusal> {
 
 /// The protocol for the models on `shelf`.
 pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
-    let counter = Counter { shelf, overview, from: Origin::default() };
+    let counter = Counter { shelf, overview: Arc::new(overview), from: Origin::default() };
     let limit = counter.limit();
     let both =
         |routes: Router<Counter>, tail: &str, handler: axum::routing::MethodRouter<Counter>| {
