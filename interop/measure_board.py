@@ -1,4 +1,4 @@
-"""Figures of the board and the API with 100 assets of 10 tags at 1 Hz; prints one line each.
+"""Figures of the board and the API with 100 assets of 10 tags at 1 Hz, one of them with a camera; prints one line each.
 
     ANDON_BIN=target/release/andon ORT_DYLIB_PATH=… .venv-interop/bin/python interop/measure_board.py
 
@@ -19,9 +19,24 @@ from pathlib import Path
 import rig
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from shots import surface
 from test_board import CONFIG
 
 ASSETS, TAGS, VIEWERS, SECONDS, REQUESTS = 100, 10, 10, 30, 2000
+# As many as the page of an asset shows.
+PICTURES = 12
+CAMERA = f"""
+[[mqtt]]
+broker = "plant"
+topic = "plant/{{asset}}/camera"
+payload = "image"
+[[prediction]]
+name = "bright"
+model = "brightness"
+assets = ["press-007"]
+[runtime]
+models = "{rig.ROOT}/tests/data/models"
+"""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -105,14 +120,14 @@ def paint(daemon, folder):
         options.add_argument(argument)
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
-        for path in ("/", "/assets/press-007", "/history", "/health", "/config"):
+        for path in ("/", "/assets/press-008", "/assets/press-007", "/history", "/health", "/config"):
             firsts, weights = [], []
             for _ in range(5):
                 browser.execute_cdp_cmd("Network.clearBrowserCache", {})
                 browser.get(f"http://{daemon.http}{path}")
                 first, weight = rig.wait_for("it is painted", lambda: browser.execute_script(
                     "const paint = performance.getEntriesByName('first-contentful-paint')[0];"
-                    "return paint && [paint.startTime, performance.getEntries()"
+                    "return document.readyState === 'complete' && paint && [paint.startTime, performance.getEntries()"
                     ".filter(e => !/events/.test(e.name)).reduce((sum, e) => sum + (e.transferSize || 0), 0)]"))
                 firsts.append(first)
                 weights.append(weight)
@@ -125,12 +140,15 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = rig.Mosquitto(folder)
-        config = CONFIG.replace("{port}", str(broker.port)).replace("{db}", str(folder / "andon.db"))
+        config = (CONFIG + CAMERA).replace("{port}", str(broker.port)).replace("{db}", str(folder / "andon.db"))
         daemon = rig.Andon(folder, config).start()
         publisher = rig.Publisher(broker)
         talk = rig.Background(lambda stop: speak(publisher, stop))
         try:
             rig.wait_for("all assets speak", lambda: len(json.loads(daemon._get("/api/v1/assets"))) == ASSETS)
+            for number in range(PICTURES):
+                publisher.client.publish("plant/press-007/camera", surface(number, 0), qos=1).wait_for_publish(10)
+            rig.wait_for("the pictures are kept", lambda: (daemon._get("/api/v1/assets/press-007/snapshots") or "").count("path") == PICTURES)
             alone = share(daemon)
             viewers = [Viewer(daemon) for _ in range(VIEWERS)]
             time.sleep(2)
