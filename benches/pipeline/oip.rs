@@ -62,9 +62,17 @@ fn measure(how: &str, server: &str, clients: &str) -> anyhow::Result<()> {
     told("rows_a_cpu_second_of_the_runtime", alone_cpu / cpu * 100.0, "%");
     told("rows_a_run", daemon.rows_a_run()?, "rows");
     quantiles(&mut taken, |name, value| told(&format!("closed_{name}"), value, "ms"));
-    let mut taken = paced(daemon.http, rate / 2.0, seconds)?;
-    told("paced", taken.len() as f64 / SECONDS as f64, "requests/s");
-    quantiles(&mut taken, |name, value| told(&format!("paced_{name}"), value, "ms"));
+    let paced = paced(daemon.http, rate / 2.0, seconds)?;
+    told("paced", paced.len() as f64 / SECONDS as f64, "requests/s");
+    for (what, part) in [
+        ("paced", (|asked: &Asked| asked.answered - asked.due) as fn(&Asked) -> Duration),
+        ("paced_client_late", |asked| asked.woken - asked.due),
+        ("paced_from_sent", |asked| asked.answered - asked.woken),
+    ] {
+        let mut taken: Vec<f64> =
+            paced.iter().map(|asked| part(asked).as_secs_f64() * 1e3).collect();
+        quantiles(&mut taken, |name, value| told(&format!("{what}_{name}"), value, "ms"));
+    }
     daemon.stop()
 }
 
@@ -111,9 +119,16 @@ fn closed(port: u16, time: Duration) -> anyhow::Result<Vec<f64>> {
     })
 }
 
+/// A paced request. A client's thread that the scheduler wakes late is not the daemon's doing.
+struct Asked {
+    due: Instant,
+    woken: Instant,
+    answered: Instant,
+}
+
 /// So many a second altogether, whatever the answers do: a request that comes late because the one
 /// before it was slow is counted from the time when it was due.
-fn paced(port: u16, rate: f64, time: Duration) -> anyhow::Result<Vec<f64>> {
+fn paced(port: u16, rate: f64, time: Duration) -> anyhow::Result<Vec<Asked>> {
     let begin = Instant::now() + Duration::from_millis(50);
     let every = Duration::from_secs_f64(CLIENTS as f64 / rate);
     clients(port, move |client, number| {
@@ -121,18 +136,19 @@ fn paced(port: u16, rate: f64, time: Duration) -> anyhow::Result<Vec<f64>> {
         let mut due = begin + every.mul_f64(number as f64 / CLIENTS as f64);
         while due < begin + time {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let woken = Instant::now();
             client.ask()?;
-            taken.push(due.elapsed().as_secs_f64() * 1e3);
+            taken.push(Asked { due, woken, answered: Instant::now() });
             due += every;
         }
         Ok(taken)
     })
 }
 
-fn clients(
+fn clients<T: Send + 'static>(
     port: u16,
-    work: impl Fn(&mut Client, usize) -> anyhow::Result<Vec<f64>> + Send + Sync + 'static,
-) -> anyhow::Result<Vec<f64>> {
+    work: impl Fn(&mut Client, usize) -> anyhow::Result<Vec<T>> + Send + Sync + 'static,
+) -> anyhow::Result<Vec<T>> {
     let work = Arc::new(work);
     let mut threads = Vec::new();
     for number in 0..CLIENTS {

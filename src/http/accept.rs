@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::HandlerWithoutStateExt as _;
 use axum::http::HeaderValue;
-use axum::middleware;
-use axum::{Extension, Router};
 use futures_util::{StreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,7 +24,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::begun::Begun;
+use super::guard::{Guard, admit};
 use super::listen::{Guest, Listener};
+use crate::message::Peer;
 use crate::tls::Acceptor;
 
 /// How much a client may ask of the port.
@@ -44,6 +46,8 @@ impl Default for Limits {
     }
 }
 
+/// No request needs more, but where its route says so.
+const LARGEST_BODY: usize = 64 * 1024;
 /// How long answers under way are waited for at the end.
 const LAST: Duration = Duration::from_secs(5);
 /// What is the matter when no more files can be opened takes a moment to pass.
@@ -55,15 +59,17 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\
 /// Requests of one HTTP/2 connection at once.
 const STREAMS: u32 = 64;
 
-/// Gives `router` to every client until `token` is cancelled.
-pub(super) async fn run(
-    listener: Listener,
-    limits: Limits,
-    router: Router,
-    token: CancellationToken,
-) {
-    let hurry = move |request| async move { hurried(request, limits.body) };
-    let router = router.layer(middleware::map_request(hurry));
+/// What clients come to.
+#[derive(Clone)]
+pub(super) struct Inside {
+    pub(super) router: Router,
+    pub(super) guard: Arc<Guard>,
+    pub(super) limits: Limits,
+}
+
+/// Lets every client that the guard admits to `inside` until `token` is cancelled.
+pub(super) async fn run(listener: Listener, inside: Inside, token: CancellationToken) {
+    let limits = inside.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let server = server(limits.header);
     let graceful = GracefulShutdown::new();
@@ -82,8 +88,8 @@ pub(super) async fn run(
                 let door = Door {
                     server: server.clone(),
                     watcher: graceful.watcher(),
-                    router: router.clone().layer(Extension(peer)),
-                    within: limits.header,
+                    inside: inside.clone(),
+                    peer,
                 };
                 let (stopping, listener) = (token.clone(), Arc::clone(&listener));
                 tokio::spawn(async move {
@@ -119,8 +125,8 @@ fn server(header: Duration) -> auto::Builder<TokioExecutor> {
 struct Door {
     server: auto::Builder<TokioExecutor>,
     watcher: Watcher,
-    router: Router,
-    within: Duration,
+    inside: Inside,
+    peer: Peer,
 }
 
 impl Door {
@@ -129,7 +135,7 @@ impl Door {
             (Guest::Socket(stream), _) => self.greet(stream, stopping).await,
             (Guest::Port(stream), None) => self.greet(stream, stopping).await,
             (Guest::Port(stream), Some(tls)) => {
-                let shaken = timeout(self.within, handshake(stream, tls));
+                let shaken = timeout(self.inside.limits.header, handshake(stream, tls));
                 if let Some(Ok(Some(stream))) = stopping.run_until_cancelled(shaken).await {
                     self.greet(stream, stopping).await;
                 }
@@ -143,11 +149,17 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut stream = Begun::new(stream);
-        let begun = timeout(self.within, stream.tells_version());
+        let begun = timeout(self.inside.limits.header, stream.tells_version());
         if stopping.run_until_cancelled(begun).await != Some(Ok(true)) {
             return;
         }
-        let service = TowerToHyperService::new(self.router);
+        let (Inside { router, guard, limits }, peer) = (self.inside, self.peer);
+        let answer = move |request: Request| {
+            let mut request = hurried(request, limits.body);
+            DefaultBodyLimit::max(LARGEST_BODY).apply(&mut request);
+            admit(Arc::clone(&guard), peer, request, router.clone())
+        };
+        let service = TowerToHyperService::new(answer.into_service());
         let connection = self.server.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(error, "A connection over HTTP ended early.");
@@ -213,7 +225,8 @@ mod tests {
         let echo = post(|body: Bytes| async { body });
         let router = Router::new().route("/", echo);
         let listener = Listener::Port { listener, tls: None };
-        tokio::spawn(run(listener, limits, router, CancellationToken::new()));
+        let guard = Arc::new(Guard { loopback: true, ..Guard::default() });
+        tokio::spawn(run(listener, Inside { router, guard, limits }, CancellationToken::new()));
         address
     }
 
@@ -232,13 +245,13 @@ mod tests {
     }
 
     const WHOLE: &str =
-        "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
 
     #[tokio::test]
     async fn who_says_nothing_or_half_a_header_is_left() {
         let address = port(Limits { header: SHORT, ..Limits::default() }).await;
         let silent = say(address, "").await;
-        let half = say(address, "POST / HTTP/1.1\r\nHost: x\r\n").await;
+        let half = say(address, "POST / HTTP/1.1\r\nHost: localhost\r\n").await;
         let preface = say(address, "PRI * HTTP").await;
         assert_eq!(answer(silent).await, "");
         assert_eq!(answer(preface).await, "");
@@ -249,7 +262,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_takes_too_long_is_refused() {
         let address = port(Limits { body: SHORT, ..Limits::default() }).await;
-        let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\nh";
+        let head =
+            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\nh";
         let told = answer(say(address, head).await).await;
         assert!(told.starts_with("HTTP/1.1 4"), "{told}");
     }

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use serde_json::json;
+// The trait of a router; it is tower's.
+use tonic::codegen::Service as _;
 
 use crate::audit::Entry;
 use crate::message::{Origin, Peer};
@@ -152,21 +153,24 @@ fn bears(headers: &HeaderMap, token: &str) -> bool {
     given.len() == token.len() && differing == 0
 }
 
-pub(super) async fn guard(
-    State(guard): State<Arc<Guard>>,
+/// Gives `request` of `peer` to `router` if it may be. This is no layer of the router: axum would
+/// clone and box that one for every request.
+pub(super) async fn admit(
+    guard: Arc<Guard>,
+    peer: Peer,
     mut request: Request,
-    next: Next,
+    mut router: Router,
 ) -> Response {
     let authority = request.uri().authority().map(Authority::as_str);
     let verdict = guard.check(request.method(), authority, request.headers());
-    let peer = request.extensions().get().copied().unwrap_or_default();
     let changes = !request.method().is_safe();
     let token = changes && guard.token.is_some() && verdict.is_ok();
     let from = Origin::Http { peer, token };
     let mut response = match verdict {
         Ok(()) => {
             request.extensions_mut().insert(Caller(from));
-            next.run(request).await
+            let Ok(response) = router.call(request).await;
+            response
         }
         Err(denied) => {
             if changes {

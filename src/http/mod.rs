@@ -14,19 +14,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
-use self::accept::Limits;
+use self::accept::{Inside, Limits};
 pub use self::guard::{Caller, Guard, TokenError};
 pub use self::listen::{ListenError, Listener, Socket, bind};
-
-/// No request needs more.
-const LARGEST_BODY: usize = 64 * 1024;
 
 type Text = Arc<dyn Fn() -> String + Send + Sync>;
 type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -67,10 +63,9 @@ pub async fn serve(
         )
         .route("/readyz", get(|State(pages): State<Pages>| async move { answer((pages.ready)()) }))
         .with_state(pages)
-        .merge(more)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::guard));
-    accept::run(listener, Limits::default(), router, token).await;
+        .merge(more);
+    let inside = Inside { router, guard: Arc::new(guard), limits: Limits::default() };
+    accept::run(listener, inside, token).await;
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {

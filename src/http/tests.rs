@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::get;
-use axum::{Extension, Router};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,9 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{self, Limits};
-use super::{Listener, bind};
-use crate::message::Peer;
+use super::accept::{self, Inside, Limits};
+use super::{Caller, Listener, bind};
+use crate::message::Origin;
 use crate::settings::{HttpSettings, HttpTls, Listen, Tls};
 use crate::tls;
 
@@ -87,9 +88,13 @@ struct Served {
 async fn serve(settings: &HttpSettings, limits: Limits) -> Served {
     let listener: Listener = bind(settings).await.unwrap().unwrap();
     let (url, address) = (listener.url(), listener.address());
-    let whoever = get(|Extension(peer): Extension<Peer>| async move { format!("you are {peer}") });
+    let whoever = get(|Caller(from): Caller| async move {
+        let Origin::Http { peer, .. } = from else { unreachable!("it comes over HTTP") };
+        format!("you are {peer}")
+    });
     let (router, token) = (Router::new().route("/", whoever), CancellationToken::new());
-    let task = tokio::spawn(accept::run(listener, limits, router, token.clone()));
+    let inside = Inside { router, guard: Arc::default(), limits };
+    let task = tokio::spawn(accept::run(listener, inside, token.clone()));
     Served { url, address, token, task }
 }
 

@@ -49,8 +49,8 @@ struct Inner {
     frames: VecDeque<Frame>,
     inquiries: VecDeque<(Inquiry, Instant)>,
     requests: VecDeque<Job>,
-    /// The worker waits on `filled`: to wake one that does not costs a call to the kernel for nothing.
-    waits: bool,
+    /// The worker sleeps, and nobody has woken it yet: whoever finds it awake saves the call.
+    sleeps: bool,
     closed: bool,
 }
 
@@ -112,9 +112,8 @@ impl Queue {
             let many = if frame.spec.text.is_some() { QUEUE_TEXTS } else { QUEUE_PICTURES };
             let gone = inner.make_room(picture.bytes.len(), many);
             inner.frames.push_back(frame);
-            self.wake(&mut inner);
             note(inner.frames.len());
-            drop(inner);
+            self.wake(inner);
             gone.iter().for_each(|picture| picture.end(Fate::Replaced));
             return if gone.is_empty() { Submitted::Queued } else { Submitted::Replaced };
         }
@@ -130,8 +129,8 @@ impl Queue {
             inner.frames.push_back(frame);
             Submitted::Queued
         };
-        self.wake(&mut inner);
         note(inner.frames.len());
+        self.wake(inner);
         outcome
     }
 
@@ -152,7 +151,7 @@ impl Queue {
             return Err(job);
         }
         inner.requests.push_back(job);
-        self.wake(&mut inner);
+        self.wake(inner);
         Ok(())
     }
 
@@ -177,7 +176,7 @@ impl Queue {
             return Err(inquiry);
         }
         inner.inquiries.push_back((inquiry, Instant::now()));
-        self.wake(&mut inner);
+        self.wake(inner);
         Ok(())
     }
 
@@ -214,12 +213,12 @@ impl Queue {
             if inner.closed {
                 return None;
             }
-            inner.waits = true;
+            inner.sleeps = true;
             inner = match idle {
                 Idle::Until(due) => {
                     let left = due.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        inner.waits = false;
+                        inner.sleeps = false;
                         return Some(Work::Tend);
                     }
                     let waited = self.filled.wait_timeout(inner, left);
@@ -227,7 +226,7 @@ impl Queue {
                 }
                 _ => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
             };
-            inner.waits = false;
+            inner.sleeps = false;
         }
     }
 
@@ -244,8 +243,11 @@ impl Queue {
         self.drained.notify_all();
     }
 
-    fn wake(&self, inner: &mut Inner) {
-        if std::mem::take(&mut inner.waits) {
+    /// What has been put in is there to be taken. The lock goes first: who wakes takes it.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        let sleeps = std::mem::take(&mut inner.sleeps);
+        drop(inner);
+        if sleeps {
             self.filled.notify_one();
         }
     }

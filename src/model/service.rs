@@ -3,10 +3,10 @@
 //! rows are independent.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch;
@@ -27,7 +27,16 @@ pub struct Service {
     pub stats: Arc<ServiceStats>,
     /// Of a model that a server runs.
     pub remote: Option<Arc<RemoteHealth>>,
+    desk: Arc<OnceLock<mpsc::Sender<Answered>>>,
 }
+
+type Reply = oneshot::Sender<Result<Vec<Tensor>, RunError>>;
+
+/// What a run has answered.
+type Answered = Vec<(Reply, Vec<Tensor>)>;
+
+/// Runs whose answers wait to be given out; those of more wake each asker by itself.
+const RUNS_ANSWERED: usize = 16;
 
 /// What a request asks of a model.
 #[derive(Debug)]
@@ -61,7 +70,7 @@ pub(super) struct Job {
     pub(super) outputs: Vec<String>,
     arrived: Instant,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Vec<Tensor>, RunError>>,
+    reply: Reply,
 }
 
 impl std::fmt::Debug for Job {
@@ -102,7 +111,8 @@ impl Service {
         signature: Signature,
         remote: Option<Arc<RemoteHealth>>,
     ) -> Self {
-        Self { queue, identity, signature: Arc::new(signature), stats: Arc::default(), remote }
+        let (signature, stats, desk) = (Arc::new(signature), Arc::default(), Arc::default());
+        Self { queue, identity, signature, stats, remote, desk }
     }
 
     /// A thread for a graph that only answers requests. It ends with [`Service::close`].
@@ -154,6 +164,7 @@ impl Service {
             let told = self.signature.outputs.iter().filter(|output| output.kind.is_some());
             outputs = told.map(|output| output.name.clone()).collect();
         }
+        self.desk.get_or_init(open_desk);
         let (reply, answer) = oneshot::channel();
         let deadline = arrived + patience;
         let job = Job { inputs, outputs, arrived, deadline, reply };
@@ -189,13 +200,19 @@ impl Service {
         match batch::run(graph, &jobs) {
             Some(answers) => {
                 self.ran(started, jobs.iter().map(Job::rows).sum());
-                for (job, answer) in jobs.into_iter().zip(answers) {
-                    // Whoever asked may have gone.
-                    let _ = job.reply.send(Ok(answer));
-                }
+                self.give_out(jobs.into_iter().map(|job| job.reply).zip(answers).collect());
             }
             None => jobs.into_iter().for_each(|job| self.answer_alone(graph, job)),
         }
+    }
+
+    /// With one wake of the main loop for all of them, instead of one each.
+    fn give_out(&self, answered: Answered) {
+        let left = match self.desk.get() {
+            Some(desk) => desk.try_send(answered).err().map(mpsc::error::TrySendError::into_inner),
+            None => Some(answered),
+        };
+        left.into_iter().for_each(hand_over);
     }
 
     fn answer_alone(&self, graph: &mut dyn Serve, job: Job) {
@@ -213,6 +230,25 @@ impl Service {
         self.stats.ran.add(started.elapsed());
         self.stats.items.fetch_add(items as u64, Relaxed);
         *self.stats.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
+    }
+}
+
+/// Where the askers are, so that what wakes them does not leave their thread. It ends with the
+/// model's service.
+fn open_desk() -> mpsc::Sender<Answered> {
+    let (desk, mut runs) = mpsc::channel(RUNS_ANSWERED);
+    tokio::spawn(async move {
+        while let Some(answered) = runs.recv().await {
+            hand_over(answered);
+        }
+    });
+    desk
+}
+
+fn hand_over(answered: Answered) {
+    for (reply, answer) in answered {
+        // Whoever asked may have gone.
+        let _ = reply.send(Ok(answer));
     }
 }
 

@@ -1,6 +1,7 @@
 //! An inference response: JSON, and after it the outputs that were asked for as binary data.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::request::Request;
 use super::tensor::Tensor;
@@ -26,30 +27,47 @@ pub fn encode(
     let mut told = Vec::with_capacity(outputs.len());
     for output in outputs {
         let wanted = request.outputs.iter().find(|wanted| wanted.name == output.name);
-        let mut body = Map::new();
-        body.insert("name".into(), output.name.as_str().into());
-        body.insert("datatype".into(), output.data.kind().word().into());
-        body.insert("shape".into(), output.shape.clone().into());
+        let (mut data, mut parameters) = (None, None);
         if wanted.map_or(request.binary_output, |wanted| wanted.binary) {
             any_binary = true;
             let before = tail.len();
             binary::encode(&output.data, &mut tail);
-            let size = json!({ "binary_data_size": tail.len() - before });
-            body.insert("parameters".into(), size);
+            parameters = Some(Parameters { binary_data_size: tail.len() - before });
         } else {
-            body.insert("data".into(), cells::json(&output.name, &output.data)?);
+            data = Some(cells::json(&output.name, &output.data)?);
         }
-        told.push(Value::Object(body));
+        let (name, datatype) = (&output.name, output.data.kind().word());
+        told.push(Output { data, datatype, name, parameters, shape: &output.shape });
     }
-    let mut whole = Map::new();
-    if let Some(id) = &request.id {
-        whole.insert("id".into(), id.as_str().into());
-    }
-    whole.insert("model_name".into(), model.into());
-    whole.insert("model_version".into(), version.into());
-    whole.insert("outputs".into(), told.into());
-    let mut bytes = Value::Object(whole).to_string().into_bytes();
+    let id = request.id.as_deref();
+    let whole = Whole { id, model_name: model, model_version: version, outputs: told };
+    let mut bytes = serde_json::to_vec(&whole).expect("text and numbers make JSON");
     let header = any_binary.then_some(bytes.len());
     bytes.append(&mut tail);
     Ok(Body { bytes, header })
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    model_name: &'a str,
+    model_version: &'a str,
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+    datatype: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Parameters>,
+    shape: &'a [usize],
+}
+
+#[derive(Serialize)]
+struct Parameters {
+    binary_data_size: usize,
 }

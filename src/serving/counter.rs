@@ -16,6 +16,7 @@ pub(super) const SMALL: usize = 64 * 1024;
 #[derive(Clone)]
 pub(super) struct Counter {
     pub(super) shelf: Arc<Shelf>,
+    /// Shared: axum clones the whole for each request.
     pub(super) overview: Arc<Overview>,
     /// Who asks.
     pub(super) from: Origin,

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request as HttpRequest, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -39,7 +38,6 @@ fn find(counter: &Counter, named: &Named) -> Result<Service, Refusal> {
 /// The protocol for the models on `shelf`.
 pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
     let counter = Counter { shelf, overview: Arc::new(overview), from: Origin::default() };
-    let limit = counter.limit();
     let both =
         |routes: Router<Counter>, tail: &str, handler: axum::routing::MethodRouter<Counter>| {
             routes
@@ -63,7 +61,6 @@ pub fn router(shelf: Arc<Shelf>, overview: Overview) -> Router {
     routes
         .route("/v2/{*rest}", axum::routing::any(nowhere))
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(limit))
         .merge(grpc::router())
         .with_state(counter)
 }
@@ -114,8 +111,8 @@ async fn all_statistics(State(counter): State<Counter>) -> Json<Value> {
     Json(json!({ "model_stats": told }))
 }
 
-async fn index(State(counter): State<Counter>, body: Result<Bytes, BytesRejection>) -> Answer {
-    let asked = asked(&counter, body)?;
+async fn index(State(counter): State<Counter>, request: HttpRequest) -> Answer {
+    let asked = asked(&counter, request).await?;
     let only_ready = asked.get("ready").and_then(Value::as_bool).unwrap_or(false);
     let row = |(name, version, loaded): (String, String, bool)| {
         let (state, reason) = tell::state(loaded);
@@ -129,9 +126,9 @@ async fn load(
     State(mut counter): State<Counter>,
     Path(named): Path<Named>,
     Caller(from): Caller,
-    body: Result<Bytes, BytesRejection>,
+    request: HttpRequest,
 ) -> Answer {
-    let asked = asked(&counter, body)?;
+    let asked = asked(&counter, request).await?;
     if asked.get("parameters").and_then(Value::as_object).is_some_and(|given| !given.is_empty()) {
         return Err(Refusal::invalid(tell::NO_PARAMETERS));
     }
@@ -144,9 +141,9 @@ async fn unload(
     State(mut counter): State<Counter>,
     Path(named): Path<Named>,
     Caller(from): Caller,
-    body: Result<Bytes, BytesRejection>,
+    request: HttpRequest,
 ) -> Answer {
-    asked(&counter, body)?;
+    asked(&counter, request).await?;
     counter.from = from;
     counter.unload(&named.model)?;
     Ok(StatusCode::OK.into_response())
@@ -155,13 +152,16 @@ async fn unload(
 async fn infer(
     State(counter): State<Counter>,
     Path(named): Path<Named>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: HttpRequest,
 ) -> Answer {
-    let service = find(&counter, &named)?;
-    let body = whole(&counter, body)?;
+    let (coding, header) =
+        (Coding::of_request(request.headers()), header_length(request.headers()));
+    let packing = Coding::of_response(request.headers());
     let limit = counter.limit();
-    let (coding, header) = (Coding::of_request(&headers)?, header_length(&headers)?);
+    // Whatever is wrong with the rest: the next request begins behind the body.
+    let body = whole(&counter, request).await?;
+    let service = find(&counter, &named)?;
+    let (coding, header) = (coding?, header?);
     let small = body.len() <= SMALL && coding == Coding::Identity;
     let read = move || -> Result<Request, Refusal> {
         match coding {
@@ -171,7 +171,6 @@ async fn infer(
     };
     let mut request = if small { read() } else { apart(read).await? }?;
     let outputs = counter.ask(&service, &mut request).await?;
-    let packing = Coding::of_response(&headers);
     let elements: usize = outputs.iter().map(|output| output.data.len()).sum();
     let small = elements <= SMALL / 8 && packing == Coding::Identity;
     let write = move || {
@@ -196,16 +195,18 @@ async fn infer(
     Ok(response)
 }
 
-fn whole(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
-    body.map_err(|rejection| match rejection.status() {
+async fn whole(counter: &Counter, mut request: HttpRequest) -> Result<Bytes, Refusal> {
+    // No layer of the routes, which would be cloned and boxed for every request.
+    DefaultBodyLimit::max(counter.limit()).apply(&mut request);
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(counter.limit()),
         _ => Refusal::invalid(rejection.body_text()),
     })
 }
 
 /// The JSON of a request that may come without any.
-fn asked(counter: &Counter, body: Result<Bytes, BytesRejection>) -> Result<Value, Refusal> {
-    let body = whole(counter, body)?;
+async fn asked(counter: &Counter, request: HttpRequest) -> Result<Value, Refusal> {
+    let body = whole(counter, request).await?;
     if body.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
