@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import urllib.error
+import urllib.request
 
 import numpy as np
 import onnxruntime
@@ -106,6 +108,31 @@ def test_triton_s_client_sends_texts_and_gets_what_python_s_runtime_says(start, 
         with pytest.raises(InferenceServerException, match="UTF-8"):
             asked([b"\xff\xfe"])
     np.testing.assert_allclose(asked(texts[:1]), expected(texts[:1]), atol=1e-6)
+    andon.stop()
+
+
+def test_json_that_holds_no_text_is_refused_and_the_model_answers_on(start, broker, tmp_path):
+    """What Triton's client would not send."""
+    andon = start(rig.Andon(tmp_path, CONFIG.format(
+        port=broker.port, models=rig.ROOT / "models", folder=tmp_path))).start()
+
+    def post(element):
+        body = b'{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [' + element + b"]}]}"
+        request = urllib.request.Request(f"http://{andon.http}/v2/models/operator-note/infer", body)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    for element, words in [(b'"\xff\xfe"', "JSON cannot be read: invalid unicode"), (b'"\\ud83d"', "JSON cannot be read"),
+                           (b'"a\\u0000b"', "element 0 holds a zero byte"), (b"7", "numbers cannot be BYTES")]:
+        code, answer = post(element)
+        assert code == 400 and words in answer["error"], (element, code, answer)
+    note = "öldruck zu niedrig, straße 3 steht"
+    code, answer = post(json.dumps(note).encode())
+    assert code == 200, answer
+    np.testing.assert_allclose(answer["outputs"][0]["data"], expected([note])[0], atol=1e-6)
     andon.stop()
 
 
