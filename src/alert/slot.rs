@@ -371,6 +371,7 @@ fn sentence(about: About<'_>, record: &AlertRecord) -> String {
         threshold: about.decision.raise,
         label: record.label.as_deref(),
         note: record.note.as_deref(),
+        pending: record.explanation == Explanation::Pending,
         contributions: &record.contributions,
     }
     .render(about.spec.policy.text.as_deref())

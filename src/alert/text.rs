@@ -40,6 +40,8 @@ pub(super) struct Fields<'a> {
     pub(super) threshold: f64,
     pub(super) label: Option<&'a str>,
     pub(super) note: Option<&'a str>,
+    /// Reasons may still come.
+    pub(super) pending: bool,
     pub(super) contributions: &'a [Contribution],
 }
 
@@ -58,10 +60,14 @@ impl Fields<'_> {
             "score" => Some(readable(self.score)),
             "threshold" => Some(readable(self.threshold)),
             "note" => Some(self.note.unwrap_or("no text").to_owned()),
-            "tag" => Some(self.tag().unwrap_or("an unknown tag").to_owned()),
+            "tag" => Some(self.tag().unwrap_or(self.no_tag()).to_owned()),
             "label" => Some(self.label.unwrap_or("no class").to_owned()),
             _ => None,
         }
+    }
+
+    const fn no_tag(&self) -> &'static str {
+        if self.pending { "a tag not yet known" } else { "an unknown tag" }
     }
 
     fn tag(&self) -> Option<&str> {
@@ -189,6 +195,7 @@ mod tests {
             threshold: 80.0,
             label: Some("worn"),
             note: None,
+            pending: false,
             contributions: &contributions,
         }
         .render(template)
@@ -208,6 +215,29 @@ mod tests {
         assert_eq!(check_template("{asset} {tag} { {}"), Err(UnknownPlaceholder(" {".into())));
         assert_eq!(check_template("{asset}: {colour}"), Err(UnknownPlaceholder("colour".into())));
         assert_eq!(check_template("{asset} at {score}, 100 %"), Ok(()));
+    }
+
+    #[test]
+    fn a_tag_that_is_being_worked_out_is_not_called_unknown() {
+        let told = |pending| {
+            let kind = &AlertKind::Prediction;
+            let (asset, prediction, contributions) = ("press-3", "wear", &[][..]);
+            let (label, note) = (None, None);
+            Fields {
+                asset,
+                prediction,
+                kind,
+                score: 1.0,
+                threshold: 0.5,
+                label,
+                note,
+                pending,
+                contributions,
+            }
+            .render(Some("mostly {tag}"))
+        };
+        assert_eq!(told(true), "mostly a tag not yet known");
+        assert_eq!(told(false), "mostly an unknown tag");
     }
 
     #[test]
