@@ -1,12 +1,11 @@
 """A link that was away: how soon it is back, how soon alerts come, how fast the backlog drains, and that fresh alerts do not
 wait behind it. The figures are those that docs/durability.md states."""
 
-import socket
-import threading
 import time
 
 import pytest
 import rig
+from relay import Relay
 
 ASSETS, AWAY = 10, 15
 TICK = 0.1
@@ -14,59 +13,6 @@ TICK = 0.1
 PERIOD = 40
 EVENTS = "acme/plant7/+/alert/hot/event"
 RECONNECTED, FIRST_ALERT, TIMES, FRESH = 5.0, 1.0, 20, 1.0
-
-
-class Link:
-    """A TCP proxy that can be cut: connections end and new ones are refused until it is mended."""
-
-    def __init__(self, port):
-        self.to, self.port = port, rig.free_port()
-        self.pairs, self.up, self.back = [], threading.Event(), None
-        self.listener = None
-        self.mend()
-
-    def mend(self):
-        self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.up.set()
-        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
-
-    def cut(self):
-        self.up.clear()
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for end in self.pairs:
-            end.close()
-        self.pairs, self.back = [], None
-
-    def _accept(self, listener):
-        while self.up.is_set():
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self.to))
-            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.pairs += [near, far]
-            self.back = self.back or time.time()
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    @staticmethod
-    def _pump(source, target):
-        try:
-            while part := source.recv(1 << 16):
-                target.sendall(part)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self):
-        self.cut()
 
 
 class Alerts(rig.Subscriber):
@@ -92,7 +38,7 @@ def plant(start, tmp_path):
     data = start(rig.Mosquitto(tmp_path))
     (tmp_path / "up").mkdir()
     upstream = start(rig.Mosquitto(tmp_path / "up"))
-    links = {"data": start(Link(data.port)), "upstream": start(Link(upstream.port))}
+    links = {"data": start(Relay(data)), "upstream": start(Relay(upstream))}
     alerts = start(Alerts(upstream))
     andon = start(rig.Andon(tmp_path, f"""
 [site]
@@ -157,7 +103,7 @@ def test_a_backlog_drains_fast_and_fresh_alerts_do_not_wait_for_it(start, tmp_pa
     time.sleep(AWAY)
     mended = time.time()
     link.mend()
-    back = rig.wait_for("the link is back", lambda: link.back)
+    back = rig.wait_for("the link is back", lambda: link.linked)
     rig.wait_for("fresh alerts come for ten seconds", lambda: any(at > back + 10 for _, at in alerts.told()))
 
     told = alerts.told()

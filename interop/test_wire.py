@@ -1,18 +1,16 @@
 """A bad network and bad neighbours: nothing is lost, nothing comes twice, nothing grows."""
 
-import asyncio
 import csv
 import os
-import random
 import re
 import subprocess
-import threading
 import time
 
 import pytest
 
 import rig
 from flood import Flood
+from relay import Relay
 
 CONFIG = """
 [site]
@@ -42,62 +40,6 @@ commit_interval = "50ms"
 [http]
 listen = "{{http}}"
 """
-
-
-class Relay:
-    """Between the daemon and its broker: delays, single bytes, stalls, and links that break in mid-packet."""
-
-    def __init__(self, broker, seed):
-        self.broker, self.random, self.foul, self.broken = broker, random.Random(seed), False, 0
-        self.port = None
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self._run(),), daemon=True)
-        self.thread.start()
-        rig.wait_for("the relay listens", lambda: self.port)
-
-    async def _run(self):
-        self.end = asyncio.Event()
-        server = await asyncio.start_server(self._link, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        await self.end.wait()
-        server.close()
-
-    async def _link(self, reader, writer):
-        there, here = await asyncio.open_connection("127.0.0.1", self.broker.port)
-        ways = [asyncio.ensure_future(self._carry(reader, here)), asyncio.ensure_future(self._carry(there, writer))]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        for end in (writer, here):
-            end.transport.abort()
-
-    async def _carry(self, reader, writer):
-        life = self.random.randrange(2_000, 60_000)
-        try:
-            while data := await reader.read(4096):
-                while data:
-                    part = len(data)
-                    if self.foul:
-                        dice = self.random.random()
-                        if dice < 0.02:
-                            await asyncio.sleep(0.15)
-                        elif dice < 0.2:
-                            part = self.random.randrange(1, len(data) + 1)
-                            await asyncio.sleep(0.002)
-                        part = min(part, life)
-                        life -= part
-                    writer.write(data[:part])
-                    await writer.drain()
-                    data = data[part:]
-                    if self.foul and not life:
-                        self.broken += 1
-                        return
-        except ConnectionError:
-            pass
-
-    def close(self):
-        self.loop.call_soon_threadsafe(self.end.set)
-        self.thread.join(10)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

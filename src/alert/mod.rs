@@ -22,4 +22,4 @@ pub use self::book::{AlertBook, AlertCounts};
 pub use self::command::{Action, Command, CommandError, ParseError};
 pub use self::record::{AlertRecord, AlertState, Cause, Latest, Transition};
 pub use self::spec::{AlertKind, AlertSpec};
-pub use self::text::{UnknownPlaceholder, check_template};
+pub use self::text::{PLACEHOLDERS, UnknownPlaceholder, check_template};

@@ -8,13 +8,14 @@ use crate::settings::RuleKind;
 use crate::verdict::Contribution;
 
 /// What a template may name.
-const PLACEHOLDERS: [&str; 7] =
+pub const PLACEHOLDERS: [&str; 7] =
     ["asset", "score", "threshold", "tag", "label", "prediction", "note"];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "`{{{0}}}` means nothing in an alert's text; write {{asset}}, {{score}}, {{threshold}}, \
-     {{tag}}, {{label}}, {{prediction}} or {{note}}"
+    "`{{{name}}}` means nothing in an alert's text; filled in are {{{known}}}",
+    name = .0,
+    known = PLACEHOLDERS.join("}, {")
 )]
 pub struct UnknownPlaceholder(pub String);
 

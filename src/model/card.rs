@@ -233,9 +233,14 @@ impl OutputSettings {
         let labels = self.labels.join(", ");
         if !self.positive.iter().all(|label| self.labels.contains(label)) {
             add("output.positive", format!("write one of the labels: {labels}"));
-        } else if !self.labels.is_empty()
-            && self.labels.iter().all(|label| self.positive.contains(label))
+        } else if self
+            .positive
+            .iter()
+            .enumerate()
+            .any(|(at, label)| self.positive[..at].contains(label))
         {
+            add("output.positive", "write each label once".into());
+        } else if self.positive.len() > 1 && self.positive.len() == self.labels.len() {
             add("output.positive", format!("leave at least one out of the labels: {labels}"));
         }
         if names_classes && self.positive.is_empty() && self.labels.len() > 1 {

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::engine::Engine;
@@ -182,7 +181,7 @@ impl Task {
         self.report(error);
         let seen = remembered(batch, &verdicts);
         let mut verdicts = verdicts.into_iter().flatten();
-        let taken = verdicts.all(|verdict| self.send(verdict));
+        let taken = verdicts.all(|verdict| self.out.blocking_send(verdict).is_ok());
         if taken {
             batch
                 .iter()
@@ -193,15 +192,6 @@ impl Task {
             }
         }
         taken
-    }
-
-    /// Waits for room; false when nobody takes verdicts.
-    fn send(&self, verdict: Verdict) -> bool {
-        match self.out.try_send(verdict) {
-            Ok(()) => true,
-            Err(TrySendError::Full(verdict)) => self.out.blocking_send(verdict).is_ok(),
-            Err(TrySendError::Closed(_)) => false,
-        }
     }
 
     /// A few more questions, and then a look for frames again; nothing is left when it is done.

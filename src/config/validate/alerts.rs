@@ -2,10 +2,8 @@
 
 use super::super::{path, wording};
 use super::{Check, charts, names, predictions};
-use crate::alert::{UnknownPlaceholder, check_template};
+use crate::alert::{PLACEHOLDERS, UnknownPlaceholder, check_template};
 use crate::settings::{AlertPolicy, Direction, Rule, RuleKind, Settings};
-
-const PLACEHOLDERS: [&str; 5] = ["asset", "score", "threshold", "tag", "prediction"];
 
 pub(super) fn check_rules(check: &mut Check<'_>, settings: &Settings) {
     for (index, rule) in settings.rule.iter().enumerate() {

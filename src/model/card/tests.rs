@@ -49,9 +49,13 @@ fn several_labels_may_be_positive_but_not_all() {
     };
     let card = Card::parse(Path::new("model.toml"), &with("[\"dent\", \"crack\"]")).unwrap();
     assert_eq!(card.output.positive, ["dent", "crack"]);
+    // The one column of a model may have one name.
+    let only = documented()[0].replace("labels = [\"ok\", \"reject\"]", "labels = [\"reject\"]");
+    assert_eq!(Card::parse(Path::new("model.toml"), &only).unwrap().output.positive, ["reject"]);
     for (positive, expected) in [
         ("[\"dent\", \"scrap\"]", "write one of the labels: ok, dent, crack"),
         ("[\"dent\", \"ok\", \"crack\"]", "leave at least one out of the labels: ok, dent, crack"),
+        ("[\"dent\", \"dent\"]", "write each label once"),
         ("[]", "missing; write the label that asks for an alert"),
         ("3", "expected a label or a list of labels"),
     ] {
