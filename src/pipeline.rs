@@ -23,7 +23,7 @@ use crate::health::Roster;
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{Loaded, LoadedModel, ModelWorker};
+use crate::model::{Answers, Loaded, LoadedModel, ModelWorker};
 use crate::mqtt::{self, Publisher, PublisherSettings, PublisherTask, SiteWide};
 pub use crate::plan::Plan;
 use crate::reload::{Report, SwapEnds, Swaps, Tuning};
@@ -38,17 +38,17 @@ use crate::store::Store;
 use crate::tag::Registry;
 use crate::telemetry::{Meters, Overview};
 use crate::time::Timestamp;
-use crate::verdict::{Explained, Verdict};
+use crate::verdict::Explained;
 use crate::watch::{Feeds, LabelOrder, Order, Reshadow, Retune, Watch, WatchParts};
 use crate::{board, deliver, http, status, watch};
 
 /// Batches between the sources and the main loop; a full channel holds the sources back. In a flood
 /// each takes 128 KiB.
 const BATCHES: usize = 32;
-/// Verdicts between the model workers and the main loop.
-const VERDICTS: usize = 4096;
-/// Verdicts of shadows; where the main loop falls behind, the shadows wait.
-const SHADOWED: usize = 1024;
+/// Messages between the model workers and the main loop: the verdicts of one batch, or of a few.
+const ANSWERS: usize = 512;
+/// The same of shadows; where the main loop falls behind, the shadows wait.
+const SHADOWED: usize = 128;
 /// Pictures in small between the model workers and the main loop: more than wait before a model when
 /// all ends.
 const THUMBNAILS: usize = 64;
@@ -86,13 +86,13 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     let ledger = Arc::new(Ledger::default());
     let meters = Arc::new(Meters::default());
     let (batches, batches_out) = mpsc::channel::<Batch>(BATCHES);
-    let (verdicts, verdicts_out) = mpsc::channel::<Verdict>(VERDICTS);
+    let (answers, answers_out) = mpsc::channel::<Answers>(ANSWERS);
     let (explained, explained_out) = mpsc::channel::<Explained>(EXPLAINED);
     let (thumbnails, thumbnails_out) = mpsc::channel::<Thumbnail>(THUMBNAILS);
     let (commands, commands_out) = mpsc::channel::<CommandMessage>(COMMANDS);
     let (retunes, retunes_out) = mpsc::channel::<Retune>(RETUNES);
     let (reshadows, reshadows_out) = mpsc::channel::<Reshadow>(RETUNES);
-    let (shadowed, shadowed_out) = mpsc::channel::<Verdict>(SHADOWED);
+    let (shadowed, shadowed_out) = mpsc::channel::<Answers>(SHADOWED);
     let (orders, orders_out) = mpsc::channel::<Order>(COMMANDS);
     let (truths, truths_out) = mpsc::channel::<CommandMessage>(TRUTHS);
     let (labels, labels_out) = mpsc::channel::<LabelOrder>(COMMANDS);
@@ -120,7 +120,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         None => None,
     };
     let live = Arc::new(Live::new(&settings));
-    let spawn = |model: LoadedModel| model.spawn_explaining(verdicts.clone(), explained.clone());
+    let spawn = |model: LoadedModel| model.spawn_explaining(answers.clone(), explained.clone());
     let workers: Vec<ModelWorker> =
         models.into_iter().map(spawn).collect::<Result<_, _>>().context("a model's thread")?;
     let started = Timestamp::now();
@@ -146,7 +146,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         workers.iter().map(|worker| worker.handle().service().clone()),
     ));
     let (swaps, swap_desk) = Swaps::new(SwapEnds {
-        verdicts: &verdicts,
+        answers: &answers,
         explained: &explained,
         shadowed,
         reshadows,
@@ -179,7 +179,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
     };
     let mut feeds = Feeds {
         batches: batches_out,
-        verdicts: verdicts_out,
+        answers: answers_out,
         explained: explained_out,
         commands: commands_out,
         orders: orders_out,
@@ -191,7 +191,7 @@ pub async fn start(plan: Plan) -> anyhow::Result<Running> {
         thumbnails: thumbnails_out,
     };
     let mut watch = Watch::new(watch);
-    watch.restore(&mut feeds.verdicts).await.context("the buffer cannot be read back")?;
+    watch.restore(&mut feeds.answers).await.context("the buffer cannot be read back")?;
 
     let mut stages = Stages::default();
     let desk = Desk {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::alert::{AlertBook, AlertSpec, Cause};
 use crate::asset::AssetId;
 use crate::frame::{self, Frame, Scratch, Unfit};
-use crate::model::{Loaded, LoadedPrediction, ModelWorker, Submitted};
+use crate::model::{Answers, Loaded, LoadedPrediction, ModelWorker, Submitted};
 use crate::sample::Sample;
 use crate::settings::Extent;
 use crate::tag::{Registry, TagId};
@@ -20,7 +20,7 @@ use crate::watch;
 use crate::window::{Admission, Windower};
 
 /// More than a model's queue and a batch hold, so that no worker waits for us while we wait for it.
-const VERDICTS: usize = 4096;
+const ANSWERS: usize = 4096;
 /// A row of a count window that stays incomplete is let go long before.
 const PATIENCE: Duration = Duration::from_secs(86_400);
 /// All samples are said to have come at once: only event time counts.
@@ -57,7 +57,7 @@ pub struct Rehearsal {
     windower: Windower,
     scratch: Scratch,
     worker: ModelWorker,
-    verdicts: mpsc::Receiver<Verdict>,
+    answers: mpsc::Receiver<Answers>,
     book: AlertBook,
     registry: Registry,
     /// The model's tags of each asset, in the model's order.
@@ -77,7 +77,7 @@ impl Rehearsal {
         let mut spec = (*prediction.spec).clone();
         spec.explain_from = None;
         prediction.spec = Arc::new(spec);
-        let (out, verdicts) = mpsc::channel(VERDICTS);
+        let (out, answers) = mpsc::channel(ANSWERS);
         let book = AlertSpec::prediction(
             prediction.id,
             prediction.name.clone(),
@@ -87,7 +87,7 @@ impl Rehearsal {
             windower: Windower::new(vec![watch::window_spec(&prediction)]),
             scratch: Scratch::default(),
             worker: model.spawn(out)?,
-            verdicts,
+            answers,
             book: AlertBook::new("rehearsal", vec![book]),
             registry: Registry::new(usize::MAX),
             tags: BTreeMap::new(),
@@ -146,9 +146,7 @@ impl Rehearsal {
             decoded: None,
         });
         debug_assert_eq!(submitted, Submitted::Queued);
-        while let Ok(verdict) = self.verdicts.try_recv() {
-            judge(&mut self.book, &self.registry, &verdict, &mut self.told);
-        }
+        self.take();
         asset
     }
 
@@ -163,11 +161,12 @@ impl Rehearsal {
         self.windower.advance(ARRIVED.saturating_add(hop).saturating_add(lateness));
         self.ask();
         let stats = Arc::clone(self.worker.handle().stats());
-        let Self { worker, mut verdicts, mut book, registry, mut told, mut losses, .. } = self;
+        let Self { worker, mut answers, mut book, registry, mut told, mut losses, .. } = self;
         // The channel holds all that may be under way.
         worker.close();
-        while let Ok(verdict) = verdicts.try_recv() {
-            judge(&mut book, &registry, &verdict, &mut told);
+        while let Ok(answers) = answers.try_recv() {
+            let verdicts = answers.verdicts.iter();
+            verdicts.for_each(|verdict| judge(&mut book, &registry, verdict, &mut told));
         }
         let stats = stats.snapshot();
         (losses.unhealthy, losses.failed) = (stats.unhealthy, stats.failed);
@@ -197,9 +196,14 @@ impl Rehearsal {
                 Err(Unfit::Stale { .. }) => self.losses.stale += 1,
                 Err(Unfit::Thin { .. }) => self.losses.thin += 1,
             }
-            while let Ok(verdict) = self.verdicts.try_recv() {
-                judge(&mut self.book, &self.registry, &verdict, &mut self.told);
-            }
+            self.take();
+        }
+    }
+
+    fn take(&mut self) {
+        let Self { answers, book, registry, told, .. } = self;
+        while let Ok(answers) = answers.try_recv() {
+            answers.verdicts.iter().for_each(|verdict| judge(book, registry, verdict, told));
         }
     }
 }

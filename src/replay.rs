@@ -11,7 +11,7 @@ use crate::alert::rules::RuleBook;
 use crate::alert::{AlertBook, AlertSpec, Transition};
 use crate::asset::AssetId;
 use crate::frame::{self, Frame, Scratch};
-use crate::model::{Engine, Inquiry, Loaded, LoadedModel, LoadedPrediction};
+use crate::model::{Engine, Inferred, Inquiry, Loaded, LoadedModel, LoadedPrediction};
 use crate::quality::{Inspection, Inspector};
 use crate::sample::Sample;
 use crate::settings::{Extent, Settings};
@@ -200,11 +200,11 @@ impl Replay {
         }
     }
 
-    fn ask(&mut self, frame: Frame, out: &mut Vec<Transition>) {
+    fn ask(&mut self, mut frame: Frame, out: &mut Vec<Transition>) {
         let worker = self.predictions[usize::from(frame.prediction.0)].worker;
-        match self.engines[worker].infer(&[frame]) {
-            Ok((verdicts, error)) => {
-                self.counts.unhealthy += u64::from(error.is_some());
+        match self.engines[worker].infer(std::slice::from_mut(&mut frame)) {
+            Ok(Inferred { verdicts, wrong, .. }) => {
+                self.counts.unhealthy += u64::from(wrong.is_some());
                 for verdict in verdicts.into_iter().flatten() {
                     self.judge(&verdict, out);
                 }

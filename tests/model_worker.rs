@@ -10,19 +10,19 @@ use std::time::Duration;
 use andon::frame::{Frame, FrameSpec, Scratch, build};
 use andon::model::{Inquiry, ModelHandle, ModelWorker, Submitted};
 use andon::verdict::{Explained, Explanation, Verdict};
-use model_support::{loaded, rows};
+use model_support::{Verdicts, loaded, rows, verdicts};
 use tokio::sync::mpsc;
 
 struct Running {
     worker: ModelWorker,
     handle: ModelHandle,
     spec: Arc<FrameSpec>,
-    verdicts: mpsc::Receiver<Verdict>,
+    verdicts: Verdicts,
 }
 
-fn start(prediction: &str, capacity: usize) -> Running {
+fn start(prediction: &str, room: usize) -> Running {
     let mut loaded = loaded(&[prediction]);
-    let (out, verdicts) = mpsc::channel(capacity);
+    let (out, verdicts) = verdicts(room);
     let worker = loaded.models.remove(0).spawn(out).unwrap();
     let spec = Arc::clone(&loaded.predictions[0].spec);
     Running { handle: worker.handle(), worker, spec, verdicts }
@@ -154,7 +154,7 @@ fn an_answer_outside_the_cards_range_is_suppressed() {
 /// A worker with a question about each verdict that has a subject; what comes of them.
 fn explained(prediction: &str, frames: &[Vec<Vec<f64>>]) -> (Vec<Verdict>, Vec<Explained>) {
     let mut loaded = loaded(&[prediction]);
-    let (out, mut verdicts) = mpsc::channel(64);
+    let (out, mut verdicts) = verdicts(64);
     let (reasons, mut explained) = mpsc::channel(64);
     let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
     let handle = worker.handle();
@@ -199,7 +199,7 @@ fn scores_that_ask_for_an_alert_can_be_explained_strongest_first() {
 #[test]
 fn frames_do_not_wait_for_an_explanation() {
     let mut loaded = loaded(&["model = \"conv\"\nalert = { raise = 0.0 }"]);
-    let (out, mut verdicts) = mpsc::channel(64);
+    let (out, mut verdicts) = verdicts(64);
     let (reasons, mut explained) = mpsc::channel(64);
     let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
     let handle = worker.handle();
@@ -242,8 +242,8 @@ fn reasons_of_a_reconstruction_are_its_error_by_tag() {
 
 #[test]
 fn when_the_worker_cannot_keep_up_the_newest_frame_of_an_asset_wins() {
-    // Nobody takes the verdicts, so the worker stands still with its second batch.
-    let running = start("model = \"root\"", 1);
+    // Nobody takes the verdicts, so the worker stands still with its first.
+    let running = start("model = \"root\"", 0);
     let frames = 2_000_u32;
     let mut replaced = 0_u64;
     for turn in 0..frames {

@@ -11,9 +11,7 @@ use andon::frame::{Scratch, build};
 use andon::model::{Call, CallError, ModelWorker, Service, Submitted, open};
 use andon::oip::{Data, Tensor};
 use andon::settings::RuntimeSettings;
-use andon::verdict::Verdict;
-use model_support::{Copy, loaded, models, rows};
-use tokio::sync::mpsc;
+use model_support::{Copy, Verdicts, loaded, models, rows, verdicts};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,9 +22,9 @@ fn call(values: Vec<f32>) -> Call {
 }
 
 /// The conv model, and a frame's worth of values.
-fn start(capacity: usize) -> (ModelWorker, mpsc::Receiver<Verdict>, Vec<f32>) {
+fn start(room: usize) -> (ModelWorker, Verdicts, Vec<f32>) {
     let mut loaded = loaded(&["model = \"conv\""]);
-    let (out, verdicts) = mpsc::channel(capacity);
+    let (out, verdicts) = verdicts(room);
     let worker = loaded.models.remove(0).spawn(out).unwrap();
     let values: Vec<Vec<f64>> =
         (0..10).map(|tag| (0..64).map(|row| f64::from(tag * row % 13)).collect()).collect();
@@ -54,7 +52,7 @@ async fn a_request_is_answered_with_what_the_prediction_says() {
 #[tokio::test]
 async fn requests_wait_behind_frames_within_their_bound_and_deadline() {
     // Nobody takes the verdicts, so that the thread stands still with its frames.
-    let (worker, mut verdicts, values) = start(1);
+    let (worker, mut verdicts, values) = start(0);
     let service = worker.handle().service().clone();
     let short = Call { patience: Duration::from_millis(50), ..call(values.clone()) };
     let error = service.call(short).await.unwrap_err();
@@ -79,7 +77,7 @@ async fn requests_wait_behind_frames_within_their_bound_and_deadline() {
 
 #[tokio::test]
 async fn requests_that_wait_together_run_as_one_batch_and_each_gets_its_own_rows() {
-    let (worker, mut verdicts, values) = start(1);
+    let (worker, mut verdicts, values) = start(0);
     let service = worker.handle().service().clone();
     let asked = |factor: f32, rows: usize| {
         let values: Vec<f32> = values.iter().map(|value| value * factor).collect();
@@ -120,7 +118,7 @@ async fn requests_that_wait_together_run_as_one_batch_and_each_gets_its_own_rows
 
 #[tokio::test]
 async fn the_end_of_a_model_gives_requests_up_and_answers_its_frames() {
-    let (worker, mut verdicts, values) = start(1);
+    let (worker, mut verdicts, values) = start(0);
     let service = worker.handle().service().clone();
     let waiting = tokio::spawn(async move { service.call(call(values)).await });
     tokio::task::yield_now().await;

@@ -20,8 +20,16 @@ use crate::verdict::{Explained, ModelIdentity, Subject, Verdict};
 /// Frames wait no longer than so many questions take.
 const QUESTIONS_AT_ONCE: usize = 16;
 
-/// A batch's verdicts, and what was wrong with one of the answers.
-pub type Inferred = (Vec<Option<Verdict>>, Option<String>);
+/// What has come of a batch.
+#[derive(Debug, Default)]
+pub struct Inferred {
+    /// Of each frame; none where the answer cannot be believed.
+    pub verdicts: Vec<Option<Verdict>>,
+    /// The last thing that was wrong with an answer.
+    pub wrong: Option<String>,
+    /// How long the model ran.
+    pub took: Duration,
+}
 
 /// How a model is run.
 #[derive(Clone, Debug)]
@@ -74,13 +82,11 @@ impl Engine {
         self.manner.max_batch
     }
 
-    /// The verdict of each frame, none where the answer cannot be believed, and the last thing that
-    /// was wrong with one.
-    pub fn infer(&mut self, batch: &[Frame]) -> Result<Inferred, RunError> {
-        self.items.clear();
-        batch.iter().for_each(|frame| self.items.push(frame));
+    /// What a frame holds goes with its verdict where it may have to be explained.
+    pub fn infer(&mut self, batch: &mut [Frame]) -> Result<Inferred, RunError> {
+        let items = self.items.of(batch);
         let started = Instant::now();
-        let width = self.session.run(self.items.lend(), &mut self.numbers)?;
+        let width = self.session.run(items, &mut self.numbers)?;
         let took = started.elapsed();
         self.stats.ran(batch.len(), took, self.session.inside().unwrap_or(took));
         if took > self.manner.deadline {
@@ -90,7 +96,7 @@ impl Engine {
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut wrong = None;
         let numbers = std::mem::take(&mut self.numbers);
-        for (frame, row) in batch.iter().zip(numbers.chunks(width)) {
+        for (frame, row) in batch.iter_mut().zip(numbers.chunks(width)) {
             match self.session.judge().answer(row, &frame.values) {
                 Ok(answer) => verdicts.push(Some(self.verdict(frame, answer, row))),
                 Err(error) => {
@@ -101,10 +107,10 @@ impl Engine {
             }
         }
         self.numbers = numbers;
-        Ok((verdicts, wrong))
+        Ok(Inferred { verdicts, wrong, took })
     }
 
-    fn verdict(&self, frame: &Frame, answer: Answer, row: &[f64]) -> Verdict {
+    fn verdict(&self, frame: &mut Frame, answer: Answer, row: &[f64]) -> Verdict {
         let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
         let (mut contributions, mut subject) = (Vec::new(), None);
         if let Some(threshold) = threshold {
@@ -118,9 +124,9 @@ impl Engine {
                     threshold.direction,
                 );
             } else {
-                let (values, latest) = (frame.values.clone(), frame.latest.clone());
-                let text = frame.text.clone();
-                subject = Some(Arc::new(Subject { values, text, latest }));
+                let Frame { values, latest, text, .. } = frame;
+                let (values, latest) = (std::mem::take(values), std::mem::take(latest));
+                subject = Some(Arc::new(Subject { values, text: text.take(), latest }));
             }
         }
         Verdict {

@@ -36,8 +36,17 @@ impl Items {
         }
     }
 
-    /// Adds what the model takes of `frame`.
-    pub(super) fn push(&mut self, frame: &Frame) {
+    /// What the model takes of these frames; one alone is not copied.
+    pub(super) fn of<'a>(&'a mut self, frames: &'a [Frame]) -> ItemsRef<'a> {
+        if let (Self::Numbers(_), [frame]) = (&*self, frames) {
+            return ItemsRef::Numbers(&frame.values);
+        }
+        self.clear();
+        frames.iter().for_each(|frame| self.push(frame));
+        self.lend()
+    }
+
+    fn push(&mut self, frame: &Frame) {
         match self {
             Self::Numbers(numbers) => numbers.extend_from_slice(&frame.values),
             Self::Texts(texts) => {

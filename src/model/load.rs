@@ -20,12 +20,12 @@ use super::repository::{self, Package, RepositoryError};
 use super::runtime::{Runtime, RuntimeError};
 use super::session::{Session, SessionError};
 use super::stats::Models;
-use super::worker::ModelWorker;
+use super::worker::{Answers, ModelWorker};
 use crate::asset::NamePattern;
 use crate::frame::{FrameSpec, Layout, Threshold, complete};
 use crate::health::{BreakerState, RemoteHealth};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
-use crate::verdict::{Explained, ModelIdentity, PredictionId, Verdict};
+use crate::verdict::{Explained, ModelIdentity, PredictionId};
 
 /// A prediction that is ready to run.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub struct LoadedModel {
 
 impl LoadedModel {
     /// Nobody asks for explanations.
-    pub fn spawn(self, out: mpsc::Sender<Verdict>) -> std::io::Result<ModelWorker> {
+    pub fn spawn(self, out: mpsc::Sender<Answers>) -> std::io::Result<ModelWorker> {
         let (nowhere, _) = mpsc::channel(1);
         self.spawn_explaining(out, nowhere)
     }
@@ -65,7 +65,7 @@ impl LoadedModel {
     /// What is asked of [`ModelHandle::explain`](super::ModelHandle::explain) goes to `explained`.
     pub fn spawn_explaining(
         self,
-        out: mpsc::Sender<Verdict>,
+        out: mpsc::Sender<Answers>,
         explained: mpsc::Sender<Explained>,
     ) -> std::io::Result<ModelWorker> {
         ModelWorker::spawn(self.engine(), out, explained, Rank::Predicts)
@@ -75,7 +75,7 @@ impl LoadedModel {
     /// before every other.
     pub fn spawn_shadow(
         self,
-        out: mpsc::Sender<Verdict>,
+        out: mpsc::Sender<Answers>,
         predicting: Models,
     ) -> std::io::Result<ModelWorker> {
         let (nowhere, _) = mpsc::channel(1);

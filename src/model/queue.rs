@@ -51,6 +51,8 @@ struct Inner {
     requests: VecDeque<Job>,
     /// The worker sleeps, and nobody has woken it yet: whoever finds it awake saves the call.
     sleeps: bool,
+    /// Somebody waits for room.
+    crowded: bool,
     closed: bool,
 }
 
@@ -79,6 +81,8 @@ impl Inner {
 pub(super) enum Work {
     /// They are in the batch.
     Frames,
+    /// No frame waits, and the verdicts that the worker holds go to whoever takes them.
+    HandOver,
     /// No frame waits: an alert may be explained, which was asked for then.
     Inquiry(Inquiry, Instant),
     /// No frame waits, and what the worker has begun goes on.
@@ -92,6 +96,8 @@ pub(super) enum Work {
 /// What a worker does when no frame waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Idle {
+    /// It holds verdicts.
+    Owes,
     /// It has begun something that goes on.
     Busy,
     /// It waits for work.
@@ -138,6 +144,7 @@ impl Queue {
     pub(super) fn submit_wait(&self, frame: Frame, note: impl Fn(usize)) -> Submitted {
         let mut inner = self.lock();
         while !inner.closed && inner.frames.len() >= QUEUE_FRAMES {
+            inner.crowded = true;
             inner = self.drained.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         drop(inner);
@@ -181,7 +188,7 @@ impl Queue {
     }
 
     /// Moves up to `most` frames into `batch`, oldest first. Waits for work as `idle`
-    /// says. Nothing when the queue is closed and empty, and the worker is not busy.
+    /// says. Nothing when the queue is closed and empty, and the worker is neither busy nor owes.
     pub(super) fn take(
         &self,
         most: usize,
@@ -194,15 +201,22 @@ impl Queue {
             if !inner.frames.is_empty() {
                 let count = most.min(inner.frames.len());
                 batch.extend(inner.frames.drain(..count));
-                // Not at each: whoever waits for room then gets much of it at a time.
-                if inner.frames.len() <= QUEUE_FRAMES / 2 {
+                // Not at each: whoever waits for room then gets much of it at a time, and there is
+                // still a batch meanwhile.
+                let low = most.clamp(QUEUE_FRAMES / 8, QUEUE_FRAMES / 2);
+                let drained = inner.crowded && inner.frames.len() <= low;
+                inner.crowded &= !drained;
+                note(inner.frames.len());
+                drop(inner);
+                if drained {
                     self.drained.notify_all();
                 }
-                note(inner.frames.len());
                 return Some(Work::Frames);
             }
-            if idle == Idle::Busy {
-                return Some(Work::GoOn);
+            match idle {
+                Idle::Owes => return Some(Work::HandOver),
+                Idle::Busy => return Some(Work::GoOn),
+                _ => {}
             }
             if let Some((inquiry, asked)) = inner.inquiries.pop_front() {
                 return Some(Work::Inquiry(inquiry, asked));

@@ -44,6 +44,8 @@ pub struct Session {
     judge: Judge,
     output: String,
     item_len: usize,
+    /// Of the input; how many items there are comes first.
+    shape: Vec<usize>,
     doubles: Vec<f64>,
     /// Of the last run.
     inside: Duration,
@@ -73,6 +75,7 @@ impl Session {
             judge: Judge::new(&card.output),
             output,
             item_len: spec.item_len(),
+            shape: std::iter::once(0).chain(wiring.dims.iter().copied()).collect(),
             doubles: Vec::new(),
             inside: Duration::ZERO,
             wiring,
@@ -133,9 +136,8 @@ impl Session {
         count: usize,
         out: &mut Vec<f64>,
     ) -> Result<usize, RunError> {
-        let mut shape = Vec::with_capacity(self.wiring.dims.len() + 1);
-        shape.push(count);
-        shape.extend_from_slice(&self.wiring.dims);
+        self.shape[0] = count;
+        let shape = self.shape.as_slice();
         let input: SessionInputValue<'_> = match (items, self.wiring.element) {
             (ItemsRef::Texts(texts), _) => Tensor::from_string_array((shape, texts))?.into(),
             (ItemsRef::Numbers(numbers), Element::Double) => {

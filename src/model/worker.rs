@@ -11,7 +11,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::engine::Engine;
+use super::engine::{Engine, Inferred};
+pub use super::outbox::Answers;
+use super::outbox::Outbox;
 use super::predictor::Serve as _;
 pub use super::queue::Submitted;
 use super::queue::{Idle, Queue, Work};
@@ -49,7 +51,7 @@ impl ModelWorker {
     /// The thread ends when the worker is closed, or when nobody takes its verdicts any more.
     pub(super) fn spawn(
         mut engine: Engine,
-        out: mpsc::Sender<Verdict>,
+        out: mpsc::Sender<Answers>,
         explained: mpsc::Sender<Explained>,
         rank: Rank,
     ) -> std::io::Result<Self> {
@@ -61,6 +63,7 @@ impl ModelWorker {
         let service = Service::new(Arc::clone(&queue), identity, signature, remote);
         let handle = ModelHandle { queue, stats, service };
         let name = rank.thread().into();
+        let out = Outbox::new(out);
         let mut task = Task { engine, out, explained, rank, handle: handle.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || task.run())?;
         Ok(Self { handle, thread: Some(thread) })
@@ -120,7 +123,7 @@ impl ModelHandle {
 
 struct Task {
     engine: Engine,
-    out: mpsc::Sender<Verdict>,
+    out: Outbox,
     explained: mpsc::Sender<Explained>,
     rank: Rank,
     handle: ModelHandle,
@@ -142,6 +145,7 @@ impl Task {
         let note = |length| stats.queued(length);
         loop {
             let idle = match (&study, self.engine.due()) {
+                _ if !self.out.is_empty() => Idle::Owes,
                 (Some(_), _) => Idle::Busy,
                 (None, Some(due)) => Idle::Until(due),
                 (None, None) => Idle::Waits,
@@ -155,6 +159,11 @@ impl Task {
                         return;
                     }
                     batch.clear();
+                }
+                Work::HandOver => {
+                    if !self.out.flush() {
+                        return;
+                    }
                 }
                 Work::Inquiry(inquiry, asked) => study = Some((self.engine.study(inquiry), asked)),
                 Work::Request(job) => self.handle.service.answer(self.engine.predictor(), job),
@@ -170,18 +179,23 @@ impl Task {
     }
 
     /// False when nobody takes the verdicts.
-    fn answer(&mut self, batch: &mut [Frame]) -> bool {
-        let (verdicts, error, fate) = match self.engine.infer(batch) {
-            Ok((verdicts, error)) => (verdicts, error, Fate::Shown),
+    fn answer(&mut self, batch: &mut Vec<Frame>) -> bool {
+        let (Inferred { verdicts, wrong, took }, fate) = match self.engine.infer(batch) {
+            Ok(inferred) => (inferred, Fate::Shown),
             Err(error) => {
                 self.handle.stats.failed(batch.len());
-                (Vec::new(), Some(error.to_string()), Fate::Failed)
+                let wrong = Some(error.to_string());
+                (Inferred { wrong, ..Inferred::default() }, Fate::Failed)
             }
         };
-        self.report(error);
+        self.report(wrong);
         let seen = remembered(batch, &verdicts);
-        let mut verdicts = verdicts.into_iter().flatten();
-        let taken = verdicts.all(|verdict| self.out.blocking_send(verdict).is_ok());
+        // Pictures end after their verdicts; a server may keep the next batch for any time.
+        let pictures = batch.iter().any(|frame| frame.picture.is_some());
+        let at_once = pictures || self.handle.stats.remote.is_some();
+        let spent = batch.drain(..if pictures { 0 } else { batch.len() });
+        let put = self.out.put(verdicts.into_iter().flatten(), spent, took);
+        let taken = put && (!at_once || self.out.flush());
         if taken {
             batch
                 .iter()

@@ -14,14 +14,14 @@ use super::trial::{BY_ITSELF, Trial};
 use crate::audit::Entry;
 use crate::message::Origin;
 use crate::model::{
-    Active, ActiveError, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker, Models,
-    Service, load_version, stand_back,
+    Active, ActiveError, Answers, Choice, Loaded, LoadedPrediction, ModelStats, ModelWorker,
+    Models, Service, load_version, stand_back,
 };
 use crate::serving::Shelf;
 use crate::settings::Prediction;
 use crate::telemetry::{Meters, add};
 use crate::time::Timestamp;
-use crate::verdict::{Explained, Verdict};
+use crate::verdict::Explained;
 use crate::watch::Reshadow;
 
 /// What a person asks for.
@@ -127,13 +127,13 @@ pub enum SwapError {
 #[derive(Debug)]
 pub struct Swaps {
     pub requests: mpsc::Receiver<SwapRequest>,
-    pub verdicts: mpsc::WeakSender<Verdict>,
+    pub answers: mpsc::WeakSender<Answers>,
     pub explained: mpsc::WeakSender<Explained>,
     pub shelf: Arc<Shelf>,
     pub models: Models,
     pub meters: Arc<Meters>,
     /// What the shadows say, and where others are put in place.
-    pub shadowed: mpsc::Sender<Verdict>,
+    pub shadowed: mpsc::Sender<Answers>,
     pub reshadows: mpsc::Sender<Reshadow>,
     /// Versions that have not proved themselves yet.
     pub(super) trials: Vec<Trial>,
@@ -142,9 +142,9 @@ pub struct Swaps {
 /// What [`Swaps`] are built from.
 #[derive(Debug)]
 pub struct SwapEnds<'a> {
-    pub verdicts: &'a mpsc::Sender<Verdict>,
+    pub answers: &'a mpsc::Sender<Answers>,
     pub explained: &'a mpsc::Sender<Explained>,
-    pub shadowed: mpsc::Sender<Verdict>,
+    pub shadowed: mpsc::Sender<Answers>,
     pub reshadows: mpsc::Sender<Reshadow>,
     pub shelf: Arc<Shelf>,
     pub models: Models,
@@ -154,11 +154,11 @@ pub struct SwapEnds<'a> {
 impl Swaps {
     /// The ends of the stages' channels, and the place where swaps are asked for.
     pub fn new(ends: SwapEnds<'_>) -> (Self, SwapDesk) {
-        let SwapEnds { verdicts, explained, shadowed, reshadows, shelf, models, meters } = ends;
+        let SwapEnds { answers, explained, shadowed, reshadows, shelf, models, meters } = ends;
         let (requests, received) = mpsc::channel(1);
         let swaps = Self {
             requests: received,
-            verdicts: verdicts.downgrade(),
+            answers: answers.downgrade(),
             explained: explained.downgrade(),
             shelf,
             models,
@@ -171,12 +171,12 @@ impl Swaps {
     }
 
     fn spawn(&self, loaded: Loaded) -> Result<Vec<ModelWorker>, SwapError> {
-        let ends = self.verdicts.upgrade().zip(self.explained.upgrade());
-        let (verdicts, explained) = ends.ok_or(SwapError::Stopping)?;
+        let ends = self.answers.upgrade().zip(self.explained.upgrade());
+        let (answers, explained) = ends.ok_or(SwapError::Stopping)?;
         let spawned = loaded
             .models
             .into_iter()
-            .map(|model| model.spawn_explaining(verdicts.clone(), explained.clone()));
+            .map(|model| model.spawn_explaining(answers.clone(), explained.clone()));
         spawned
             .collect::<Result<_, _>>()
             .map_err(|error| SwapError::Refused(format!("its thread does not start: {error}")))

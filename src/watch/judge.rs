@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Watch;
 use crate::alert::{Cause, Transition};
-use crate::model::Inquiry;
+use crate::model::{Answers, Inquiry};
 use crate::telemetry::add;
 use crate::time::Timestamp;
 use crate::verdict::{Explained, Explanation, ModelIdentity, Verdict};
@@ -14,6 +14,11 @@ impl Watch {
         for verdict in std::mem::take(&mut self.ruled) {
             self.judge(&verdict, now);
         }
+    }
+
+    pub(super) fn judge_all(&mut self, answers: &Answers) {
+        let now = Timestamp::now();
+        answers.verdicts.iter().for_each(|verdict| self.judge(verdict, now));
     }
 
     pub(super) fn judge(&mut self, verdict: &Verdict, now: Timestamp) {

@@ -34,7 +34,7 @@ use crate::frame::{self, Frame, Scratch};
 use crate::ledger::{Ledger, Rejection};
 use crate::live::Live;
 use crate::message::{CommandMessage, Quarantined};
-use crate::model::{LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Answers, LabelCounts, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::mqtt::Publisher;
 use crate::quality::{Inspection, Inspector};
 use crate::sample::{Batch, Receipt, Sample};
@@ -139,7 +139,7 @@ struct Bound {
 #[derive(Debug)]
 pub struct Feeds {
     pub batches: mpsc::Receiver<Batch>,
-    pub verdicts: mpsc::Receiver<Verdict>,
+    pub answers: mpsc::Receiver<Answers>,
     pub explained: mpsc::Receiver<Explained>,
     pub commands: mpsc::Receiver<CommandMessage>,
     pub orders: mpsc::Receiver<Order>,
@@ -149,7 +149,7 @@ pub struct Feeds {
     pub retunes: mpsc::Receiver<Retune>,
     pub reshadows: mpsc::Receiver<Reshadow>,
     /// What the shadows say.
-    pub shadowed: mpsc::Receiver<Verdict>,
+    pub shadowed: mpsc::Receiver<Answers>,
     /// Pictures in small, each after its verdict.
     pub thumbnails: mpsc::Receiver<Thumbnail>,
 }
@@ -222,7 +222,7 @@ impl Watch {
             add(&self.meters.heartbeat, 1);
             tokio::select! {
                 biased;
-                Some(verdict) = feeds.verdicts.recv() => self.judge(&verdict, Timestamp::now()),
+                Some(answers) = feeds.answers.recv() => self.judge_all(&answers),
                 Some(explained) = feeds.explained.recv() => {
                     self.explained(&explained, Timestamp::now());
                 }
@@ -269,11 +269,15 @@ impl Watch {
                             batch.received = Timestamp::now();
                         }
                         self.take_in(batch).await;
+                        if taken == BATCHES_AT_ONCE {
+                            // In a flood there is always more, and this thread is the writer's too.
+                            tokio::task::yield_now().await;
+                        }
                     }
                 }
                 // Last: while there is anything else to do, the shadows wait.
-                Some(verdict) = feeds.shadowed.recv() => {
-                    self.shadowed(&verdict, Timestamp::now());
+                Some(answers) = feeds.shadowed.recv() => {
+                    self.shadowed(&answers, Timestamp::now());
                 }
             }
         }
@@ -419,13 +423,13 @@ impl Watch {
 
     /// The sources have gone: waits for the verdicts that are still out.
     async fn finish(mut self, feeds: Feeds) {
-        let Feeds { mut verdicts, mut explained, mut thumbnails, .. } = feeds;
+        let Feeds { mut answers, mut explained, mut thumbnails, .. } = feeds;
         self.keeper = None;
         // Each worker answers what it has and ends; with the last one the channel ends.
         self.workers.clear();
         self.shadow_workers.clear();
-        while let Some(verdict) = verdicts.recv().await {
-            self.judge(&verdict, Timestamp::now());
+        while let Some(answers) = answers.recv().await {
+            self.judge_all(&answers);
         }
         while let Some(explained) = explained.recv().await {
             self.explained(&explained, Timestamp::now());

@@ -9,10 +9,10 @@ use super::{TICK, Watch};
 use crate::alert::AlertRecord;
 use crate::clock::Steps;
 use crate::frame::Frame;
+use crate::model::Answers;
 use crate::sample::Sample;
 use crate::store::WindowMark;
 use crate::time::Timestamp;
-use crate::verdict::Verdict;
 use crate::window::Mark;
 
 /// Frames that wait for a model while the windows are rebuilt; from 256 on it would replace some.
@@ -26,7 +26,7 @@ const TAIL: Duration = Duration::from_secs(60);
 
 impl Watch {
     /// Puts alerts, windows and rules back to where the last life left them.
-    pub async fn restore(&mut self, verdicts: &mut mpsc::Receiver<Verdict>) -> anyhow::Result<()> {
+    pub async fn restore(&mut self, answers: &mut mpsc::Receiver<Answers>) -> anyhow::Result<()> {
         self.know_all();
         self.steps = Steps::begin(self.store.was_ahead(Timestamp::now()).await?);
         self.inspector.clock_is_behind(self.steps.behind());
@@ -58,7 +58,7 @@ impl Watch {
         self.recall_labels().await?;
         self.recall_pictures().await?;
         let frames = self.rebuild_windows().await?;
-        self.ask_again(frames, verdicts).await;
+        self.ask_again(frames, answers).await;
         let now = Timestamp::now();
         let silences = self.rules.resume(now);
         let timed = self.timed_by_the_box(silences);
@@ -88,17 +88,17 @@ impl Watch {
     }
 
     /// Shows the models what the last life may have seen already: in order, and every frame.
-    async fn ask_again(&mut self, frames: Vec<Frame>, verdicts: &mut mpsc::Receiver<Verdict>) {
+    async fn ask_again(&mut self, frames: Vec<Frame>, answers: &mut mpsc::Receiver<Answers>) {
         for frame in frames {
             let model = self.predictions[usize::from(frame.prediction.0)].model.clone();
             while model.stats().waiting() >= FRAMES_AHEAD {
-                if let Ok(Some(verdict)) = tokio::time::timeout(TICK, verdicts.recv()).await {
-                    self.judge(&verdict, Timestamp::now());
+                if let Ok(Some(answers)) = tokio::time::timeout(TICK, answers.recv()).await {
+                    self.judge_all(&answers);
                 }
             }
             let _room_was_waited_for = model.submit(frame);
-            while let Ok(verdict) = verdicts.try_recv() {
-                self.judge(&verdict, Timestamp::now());
+            while let Ok(answers) = answers.try_recv() {
+                self.judge_all(&answers);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::asset::AssetId;
 use crate::feedback::{About, Comparison, Feedback, Joined, Label, Side};
 use crate::frame::{self, Frame};
 use crate::live::Shadow;
-use crate::model::{LoadedPrediction, ModelHandle, ModelWorker};
+use crate::model::{Answers, LoadedPrediction, ModelHandle, ModelWorker};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::verdict::Verdict;
@@ -138,13 +138,16 @@ impl Watch {
         }
     }
 
-    /// A shadow has answered.
-    pub(super) fn shadowed(&mut self, verdict: &Verdict, now: Timestamp) {
-        if let Some(shadow) = self.live.shadows().get_mut(&verdict.prediction)
-            && verdict.model.as_ref() == Some(&shadow.stats.identity)
-        {
-            let _counted = shadow.feedback.judged(verdict, now);
-            shadow.comparison.answered(Side::Shadow, verdict);
+    /// Shadows have answered.
+    pub(super) fn shadowed(&mut self, answers: &Answers, now: Timestamp) {
+        let mut shadows = self.live.shadows();
+        for verdict in &answers.verdicts {
+            if let Some(shadow) = shadows.get_mut(&verdict.prediction)
+                && verdict.model.as_ref() == Some(&shadow.stats.identity)
+            {
+                let _counted = shadow.feedback.judged(verdict, now);
+                shadow.comparison.answered(Side::Shadow, verdict);
+            }
         }
     }
 

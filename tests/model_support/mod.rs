@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use andon::asset::AssetId;
-use andon::model::{Loaded, load};
+use andon::model::{Answers, Loaded, load};
 use andon::sample::Quality;
 use andon::settings::{Prediction, Settings};
 use andon::time::Timestamp;
-use andon::verdict::PredictionId;
+use andon::verdict::{PredictionId, Verdict};
 use andon::window::{Point, Window};
+use tokio::sync::mpsc;
 
 pub(crate) fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models")
@@ -93,5 +94,41 @@ pub(crate) fn rows(prediction: u16, asset: u32, values: &[Vec<f64>]) -> Window {
         columns: values.iter().map(column).collect(),
         rows: times.clone(),
         arrived: Timestamp::from_secs(100),
+    }
+}
+
+/// What a worker says, verdict by verdict.
+pub(crate) struct Verdicts {
+    messages: mpsc::Receiver<Answers>,
+    taken: std::vec::IntoIter<Verdict>,
+}
+
+/// A worker's way out. Without room the worker stands still with the first verdicts it gives out,
+/// until somebody takes them.
+pub(crate) fn verdicts(room: usize) -> (mpsc::Sender<Answers>, Verdicts) {
+    let (out, messages) = mpsc::channel(room.max(1));
+    if room == 0 {
+        out.try_send(Answers::default()).unwrap();
+    }
+    (out, Verdicts { messages, taken: Vec::new().into_iter() })
+}
+
+impl Verdicts {
+    pub(crate) async fn recv(&mut self) -> Option<Verdict> {
+        loop {
+            match self.taken.next() {
+                None => self.taken = self.messages.recv().await?.verdicts.into_iter(),
+                verdict => return verdict,
+            }
+        }
+    }
+
+    pub(crate) fn blocking_recv(&mut self) -> Option<Verdict> {
+        loop {
+            match self.taken.next() {
+                None => self.taken = self.messages.blocking_recv()?.verdicts.into_iter(),
+                verdict => return verdict,
+            }
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use andon::frame::{FrameSpec, Scratch, build};
 use andon::health::RemoteSnapshot;
 use andon::model::{ModelWorker, Submitted, load};
-use andon::verdict::{Explained, Verdict};
+use andon::verdict::Explained;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::model_support::{Copy, rows, settings};
+use crate::model_support::{Copy, Verdicts, rows, settings, verdicts};
 
 const HASH: &str =
     "sha256 = \"d59d0032b28f18cbcf14947bf7ed6799c00c632c6a2152e43a9031e32278438a\"\n";
@@ -34,7 +34,7 @@ pub(crate) fn card(url: &str, fallback: bool, more: &str) -> Copy {
 
 pub(crate) struct Running {
     pub(crate) worker: ModelWorker,
-    pub(crate) verdicts: mpsc::Receiver<Verdict>,
+    pub(crate) verdicts: Verdicts,
     pub(crate) spec: Arc<FrameSpec>,
     _copy: Copy,
 }
@@ -47,7 +47,7 @@ pub(crate) fn start(url: &str, fallback: bool, more: &str) -> Running {
 pub(crate) fn start_explaining(copy: Copy, reasons: mpsc::Sender<Explained>) -> Running {
     let settings = settings(copy.models.path(), &["model = \"root\""]);
     let mut loaded = load(&settings).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let (out, verdicts) = mpsc::channel(64);
+    let (out, verdicts) = verdicts(64);
     let worker = loaded.models.remove(0).spawn_explaining(out, reasons).unwrap();
     let spec = Arc::clone(&loaded.predictions[0].spec);
     Running { worker, verdicts, spec, _copy: copy }
