@@ -58,11 +58,11 @@ interop: runtime build ## Against a real broker and a real Modbus peer (needs mo
 
 # The proof: CYCLES=2000 for more, SEED=… to replay a failure. Needs python3 and cc.
 PROOF = python3 proof/prove.py $(1) --cycles $(or $(CYCLES),200) $(if $(SEED),--seed $(SEED)) $(if $(RETAIN),--retain $(RETAIN)) \
-	--bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) --reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer))
+	--bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) --reader $(abspath $(or $(READER),$(TARGET)/debug/examples/read-buffer))
 
 .PHONY: proof-tools
 proof-tools: runtime build
-	@$(CARGO_RELEASE) --example read-buffer
+	@cargo build --locked --example read-buffer
 
 .PHONY: crash
 crash: proof-tools ## SIGKILL at random moments under load; nothing acknowledged is lost (CYCLES, SEED)
@@ -80,7 +80,7 @@ faults: proof-tools ## Every write, sync, open and truncate fails in turn, with 
 full: proof-tools ## A partition that is full for SECONDS=20, then one that is read-only
 	@for how in '' --read-only; do \
 		python3 proof/full.py $$how --seconds $(or $(SECONDS),20) --bin $(abspath $(or $(ANDON_BIN),$(TARGET)/release/andon)) \
-			--reader $(abspath $(or $(READER),$(TARGET)/release/examples/read-buffer)) || exit 1; \
+			--reader $(abspath $(or $(READER),$(TARGET)/debug/examples/read-buffer)) || exit 1; \
 	done
 
 .PHONY: simulate
