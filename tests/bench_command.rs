@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn bench(device: &str) -> Output {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models/conv");
+fn bench(model: &str, device: &str) -> Output {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models").join(model);
     Command::new(env!("CARGO_BIN_EXE_andon"))
         .args([
             "bench",
@@ -27,7 +27,7 @@ fn bench(device: &str) -> Output {
 
 #[test]
 fn every_batch_size_has_its_figures_from_the_device_that_ran() {
-    let output = bench("cpu");
+    let output = bench("conv", "cpu");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["model"], &report["device"]), (&"conv".into(), &"cpu".into()));
@@ -45,9 +45,20 @@ fn every_batch_size_has_its_figures_from_the_device_that_ran() {
 }
 
 #[test]
+fn models_of_pictures_and_of_texts_are_measured_too() {
+    for (model, explains) in [("brightness", false), ("words", true)] {
+        let output = bench(model, "cpu");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["batches"].as_array().unwrap().len(), 2);
+        assert_eq!(report["explanation_ms"].is_number(), explains, "{report}");
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_an_error_and_never_the_cpu() {
     for device in ["cuda", "abacus"] {
-        let output = bench(device);
+        let output = bench("conv", device);
         if output.status.success() {
             let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             assert!(report["device"].as_str().unwrap().contains(device), "{report}");

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{client, evaluate};
 use crate::asset::AssetId;
-use crate::frame::{Frame, FrameSpec};
+use crate::frame::{Frame, FrameSpec, Layout};
 use crate::model::{self, Answers, Inquiry, Items, ItemsRef, Loaded, LoadedModel, Package};
 use crate::settings::{AlertPolicy, Prediction, RuntimeSettings, Settings, WindowSettings};
 use crate::time::Timestamp;
@@ -65,8 +65,8 @@ struct Report {
     batches: Vec<Line>,
     /// Between any number that came out on this device and on the CPU; absent on the CPU itself.
     largest_difference: Option<f64>,
-    /// To explain one alert.
-    explanation_ms: f64,
+    /// To explain one alert; absent of pictures, which have no tags or words.
+    explanation_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +99,9 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
         ]);
     }
     println!("{table}");
-    println!("\nexplaining one alert ({} tags): {:.1} ms", report.tags, report.explanation_ms);
+    if let Some(took) = report.explanation_ms {
+        println!("\nexplaining one alert ({} tags): {took:.1} ms", report.tags);
+    }
     if let Some(difference) = report.largest_difference {
         println!("largest difference to the CPU's answers: {difference:.3e}");
     }
@@ -162,8 +164,11 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
         spec: Arc::clone(&spec),
         model: Arc::clone(&identity),
     };
-    let began = Instant::now();
-    drop(engine.explain(inquiry));
+    let explains = (spec.layout != Layout::Image).then(|| {
+        let began = Instant::now();
+        drop(engine.explain(inquiry));
+        began.elapsed().as_secs_f64() * 1e3
+    });
     Ok(Report {
         model: identity.name.clone(),
         version: identity.version.clone(),
@@ -171,7 +176,7 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
         tags: spec.tags.len(),
         batches,
         largest_difference,
-        explanation_ms: began.elapsed().as_secs_f64() * 1e3,
+        explanation_ms: explains,
     })
 }
 
