@@ -74,13 +74,16 @@ pub(super) fn status(daemon: &Daemon) -> anyhow::Result<ExitCode> {
     let mut sources =
         table(&["source", "connected", "messages", "errors", "last data", "last error"]);
     for source in items(&status["sources"]) {
+        let connected = source["connected"] == true;
+        let error = text(&source["last_error"]);
         sources.add_row([
             text(&source["name"]),
-            if source["connected"] == true { "yes" } else { "NO" }.to_owned(),
+            if connected { "yes" } else { "NO" }.to_owned(),
             text(&source["messages"]),
             text(&source["errors"]),
             time(&source["last_data"]),
-            text(&source["last_error"]),
+            // What lies behind a source that is there must not read as if it were now.
+            if connected && !error.is_empty() { format!("before: {error}") } else { error },
         ]);
     }
     println!("{sources}");
