@@ -36,6 +36,11 @@ model = "brightness"
 assets = ["press-*"]
 snapshots = 5
 [[prediction]]
+name = "spots"
+model = "spot"
+assets = ["lathe-*"]
+snapshots = 5
+[[prediction]]
 name = "shape"
 model = "halved"
 assets = ["saw-*"]
@@ -186,6 +191,28 @@ def test_the_board_shows_pictures_as_they_come(start, broker, tmp_path, browser)
     rig.wait_for("the overview's card has it too", lambda: browser.execute_script(
         "return document.querySelector('.card img')?.naturalWidth") == 192, 5)
     assert browser.execute_script("return document.querySelector('.card img').alt") == "press-1, bright: Schlecht"
+
+
+def test_the_box_around_the_worst_place_lies_on_the_picture_where_it_belongs(start, broker, tmp_path, browser):  # noqa: F811
+    daemon, camera = plant(start, broker, tmp_path)
+    spot = png(320, 160, lambda x, y: (255, 255, 255) if 120 <= x < 160 and 80 <= y < 120 else (30, 30, 30))
+    camera.shoot("lathe-1", spot)
+    kept = rig.wait_for("it is kept", lambda: listed(daemon, "lathe-1"))
+    # The model sees the middle square, 80 to 240 of 320 across, in cells of 40 pixels.
+    assert kept[0]["region"] == {"left": 0.375, "top": 0.5, "width": 0.125, "height": 0.25}, kept
+    browser.set_window_size(1200, 900)
+    browser.get(f"http://{daemon.http}/assets/lathe-1?lang=en")
+    for place in (".card", ".snapshot"):
+        rig.wait_for("the box is drawn", lambda: browser.execute_script(
+            "return document.querySelector(arguments[0] + ' img')?.naturalWidth && document.querySelector(arguments[0] + ' .region')", place))
+        left, top, width, height = browser.execute_script(
+            "const [at, of] = ['.region', 'img'].map(e => document.querySelector(arguments[0] + ' ' + e).getBoundingClientRect());"
+            "return [(at.left - of.left) / of.width, (at.top - of.top) / of.height, at.width / of.width, at.height / of.height]", place)
+        # The outline is some pixels wide.
+        for seen, meant in ((left, 0.375), (top, 0.5), (width, 0.125), (height, 0.25)):
+            assert abs(seen - meant) < 0.05, (place, left, top, width, height)
+    assert browser.execute_script("return document.querySelector('.card .text').textContent") == \
+        "lathe-1 has a spot 44 % from the left, 62 % from the top"
 
 
 def test_the_trend_shows_the_last_window_and_readings_of_little_worth(start, broker, tmp_path, browser):  # noqa: F811

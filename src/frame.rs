@@ -25,7 +25,7 @@ use crate::picture::{self, Limits, Picture};
 use crate::settings::{Extent, Fill};
 use crate::snapshot::{Fate, Showing};
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, PredictionId};
+use crate::verdict::{Evidence, PredictionId, Region};
 use crate::window::{Point, Window};
 
 /// One item for the model.
@@ -44,6 +44,8 @@ pub struct Frame {
     pub spec: Arc<FrameSpec>,
     /// What `values` or `text` are still to be made of.
     pub picture: Option<Showing>,
+    /// The part of the picture that `values` show.
+    pub shown: Region,
     /// What was looked at, while somebody wants it in small.
     pub decoded: Option<Picture>,
 }
@@ -59,8 +61,19 @@ impl Frame {
     ) -> Self {
         let evidence = Evidence { start: arrived, end: arrived, samples: 1, coverage: 1.0 };
         let (values, latest, picture) = (Vec::new(), Vec::new(), Some(picture));
-        let (text, decoded) = (None, None);
-        Self { prediction, asset, evidence, values, text, latest, arrived, spec, picture, decoded }
+        Self {
+            prediction,
+            asset,
+            evidence,
+            values,
+            text: None,
+            latest,
+            arrived,
+            spec,
+            picture,
+            shown: Region::WHOLE,
+            decoded: None,
+        }
     }
 
     /// Makes what the model takes where a picture or text waits for it; false where nothing comes
@@ -70,7 +83,7 @@ impl Frame {
         let made = if let Some(image) = &self.spec.image {
             picture::decode(&waiting.bytes, Limits::default())
                 .map(|decoded| {
-                    self.values = image.tensor(&decoded);
+                    (self.values, self.shown) = (image.tensor(&decoded), image.shown(&decoded));
                     self.decoded = waiting.keeper.is_some().then_some(decoded);
                 })
                 .map_err(|error| error.to_string())
@@ -193,6 +206,7 @@ pub fn build(
         arrived: window.arrived,
         spec: Arc::clone(spec),
         picture: None,
+        shown: Region::WHOLE,
         decoded: None,
     })
 }

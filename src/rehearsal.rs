@@ -15,7 +15,7 @@ use crate::sample::Sample;
 use crate::settings::Extent;
 use crate::tag::{Registry, TagId};
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, Verdict};
+use crate::verdict::{Evidence, Region, Verdict};
 use crate::watch;
 use crate::window::{Admission, Windower};
 
@@ -143,6 +143,7 @@ impl Rehearsal {
             arrived: ARRIVED,
             spec: Arc::clone(&self.prediction.spec),
             picture: None,
+            shown: Region::WHOLE,
             decoded: None,
         });
         debug_assert_eq!(submitted, Submitted::Queued);

@@ -1,5 +1,6 @@
 //! What a model (or a plain rule) says about one asset at one time.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,41 @@ pub struct Explained {
     pub contributions: Vec<Contribution>,
 }
 
+/// A part of a picture, in shares of its width and height from the left and the top.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Region {
+    pub left: f32,
+    pub top: f32,
+    pub width: f32,
+    pub height: f32,
+}
+
+impl Region {
+    pub const WHOLE: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    /// What is this part of `part`, as a part of the picture; four digits, which is finer than a pixel
+    /// of most cameras.
+    #[must_use]
+    pub fn within(self, part: Self) -> Self {
+        let digits = |share: f32| (share * 1e4).round() / 1e4;
+        Self {
+            left: digits(part.left + self.left * part.width),
+            top: digits(part.top + self.top * part.height),
+            width: digits(self.width * part.width),
+            height: digits(self.height * part.height),
+        }
+    }
+}
+
+/// Its middle, in words: `63 % from the left, 41 % from the top`.
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let across = (self.left + self.width / 2.0) * 100.0;
+        let down = (self.top + self.height / 2.0) * 100.0;
+        write!(f, "{across:.0} % from the left, {down:.0} % from the top")
+    }
+}
+
 /// Which model answered, and what it really ran on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity {
@@ -100,6 +136,8 @@ pub struct Verdict {
     pub label: Option<Arc<str>>,
     /// Strongest first; empty unless the score asks for an alert and the reasons cost nothing.
     pub contributions: Vec<Contribution>,
+    /// Where in the picture it is worst, when the score asks for an alert and the model tells.
+    pub region: Option<Region>,
     /// Present when the score asks for an alert whose reasons have to be worked out.
     pub subject: Option<Arc<Subject>>,
     /// Absent for plain rules.

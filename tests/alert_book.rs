@@ -39,6 +39,7 @@ fn verdict(asset: AssetId, second: i64, score: f64) -> Verdict {
         score,
         label: None,
         contributions: vec![Contribution { tag: "current".into(), value: Some(12.5), share: 0.3 }],
+        region: None,
         subject: None,
         model: None,
         arrived: at(second),

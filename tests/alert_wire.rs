@@ -94,6 +94,7 @@ fn verdict(second: i64, score: f64) -> Verdict {
             Contribution { tag: "current".into(), value: Some(12.5), share: 0.31 },
             Contribution { tag: "vibration".into(), value: None, share: f64::NAN },
         ],
+        region: None,
         subject: None,
         model: Some(model()),
         arrived: at(second),

@@ -252,6 +252,28 @@ fn a_card_of_texts_and_a_graph_of_numbers_do_not_go_together_either_way() {
 }
 
 #[test]
+fn a_map_has_to_be_one_and_goes_with_pictures_of_this_box() {
+    let said = |from: &str, to: &str| {
+        let copy = Copy::of("spot");
+        copy.replace("model.toml", from, to);
+        copy.errors("model = \"spot\"")
+    };
+    let none = said("map = \"map\"", "map = \"heat\"");
+    assert!(none.contains("output.map: expected `heat`, got `p`, `map` in the graph"), "{none}");
+    let flat = said("map = \"map\"", "map = \"p\"");
+    let expected =
+        "output.map: expected a tensor of floats, [N, height, width] or with one channel";
+    assert!(flat.contains(expected), "{flat}");
+    let remote = "[runtime]\nremote = \"http://127.0.0.1:1/v2/models/spot\"\n\n[decision]";
+    let far = said("[decision]", remote);
+    assert!(far.contains("output.map: is not read of a server's model; leave it out"), "{far}");
+    let copy = Copy::of("words");
+    copy.replace("model.toml", "kind = \"probability\"", "kind = \"probability\"\nmap = \"m\"");
+    let text = copy.errors("model = \"words\"");
+    assert!(text.contains("output.map: goes with layout `image`; leave it out"), "{text}");
+}
+
+#[test]
 fn a_card_of_texts_says_nothing_that_goes_with_numbers_alone() {
     let copy = Copy::of("words");
     copy.replace(

@@ -7,9 +7,13 @@ mod model_support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use andon::asset::AssetId;
 use andon::frame::{Frame, FrameSpec, Scratch, build};
 use andon::model::{Inquiry, ModelHandle, ModelWorker, Submitted};
-use andon::verdict::{Explained, Explanation, Verdict};
+use andon::snapshot::{Kind, Snapshot};
+use andon::time::Timestamp;
+use andon::verdict::{Explained, Explanation, PredictionId, Region, Verdict};
+use bytes::Bytes;
 use model_support::{Verdicts, loaded, rows, verdicts};
 use tokio::sync::mpsc;
 
@@ -299,6 +303,28 @@ fn a_worker_whose_verdicts_nobody_takes_ends() {
     let _ = handle.submit(frame.clone());
     worker.close();
     assert_eq!(handle.submit(frame), Submitted::Stopped);
+}
+
+#[test]
+fn each_picture_of_a_batch_has_its_own_place_if_it_asks_for_an_alert() {
+    let running = start("model = \"spot\"", 8);
+    let second = Timestamp::from_secs;
+    let showing = Snapshot::new(Kind::Picture, "press-1".into(), second(1), Bytes::new(), |_| {});
+    let showing = showing.shared(1).remove(0);
+    for (asset, (cell, level)) in
+        [(6, 0.9), (15, 0.75), (3, 0.25), (0, 1.0)].into_iter().enumerate()
+    {
+        let asset = AssetId(u32::try_from(asset).unwrap());
+        let (spec, showing) = (Arc::clone(&running.spec), showing.clone());
+        let mut frame = Frame::of_picture(PredictionId(0), asset, second(1), spec, showing);
+        frame.picture = None;
+        frame.values = (0..16).map(|at| if at == cell { level } else { 0.0 }).collect();
+        frame.shown = Region { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
+        assert_eq!(running.handle.submit(frame), Submitted::Queued);
+    }
+    let places: Vec<_> = running.finish().into_iter().map(|verdict| verdict.region).collect();
+    let at = |left, top| Some(Region { left, top, width: 0.125, height: 0.25 });
+    assert_eq!(places, [at(0.75, 0.25), at(0.875, 0.75), None, at(0.5, 0.0)]);
 }
 
 #[test]

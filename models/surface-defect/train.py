@@ -367,9 +367,9 @@ def write_card(result):
                   "image": {"order": "nchw", "colour": "grey", "width": WIDTH, "height": HEIGHT, "resize": "stretch",
                             "mean": [MEAN], "std": [STD]}},
         "window": {"length": 1},
-        "output": {"tensor": "probability", "kind": "probability", "labels": ["sound", "pitting"], "positive": "pitting"},
+        "output": {"tensor": "probability", "kind": "probability", "labels": ["sound", "pitting"], "positive": "pitting", "map": "map"},
         "decision": {"raise": 0.5, "clear": 0.3, "direction": "above", "severity": 600,
-                     "text": "{asset} shows pitting: {score}, limit {threshold}"},
+                     "text": "{asset} shows pitting {place}: {score}, limit {threshold}"},
         "evaluation": {
             "data": "BSData, 690 photographs of one ball screw at ten positions, 234 with pitting",
             "protocol": "trained on seven positions, tested on three that were not seen; recipe by cross-validation over areas",

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::evaluate::Memory;
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Region};
 
 /// The states of ISA-18.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ pub struct AlertRecord {
     pub note: Option<Arc<str>>,
     pub evidence: Evidence,
     pub model: Option<Arc<ModelIdentity>>,
+    /// Where in the picture it was worst, where the model tells.
+    #[serde(default)]
+    pub region: Option<Region>,
     /// Why it was raised, strongest first.
     pub contributions: Vec<Contribution>,
     #[serde(default)]

@@ -185,6 +185,7 @@ impl Slot {
         record.label.clone_from(&verdict.label);
         record.note = written(verdict);
         record.model.clone_from(&verdict.model);
+        record.region = verdict.region;
         record.contributions = number::contributions(&verdict.contributions);
         if verdict.subject.is_some() {
             record.explanation = Explanation::Pending;
@@ -310,6 +311,7 @@ impl Slot {
             note: None,
             evidence: latest.evidence,
             model: None,
+            region: None,
             contributions: Vec::new(),
             explanation: Explanation::Direct,
             seq: self.record.as_ref().map_or(0, |record| record.seq),
@@ -372,6 +374,7 @@ fn sentence(about: About<'_>, record: &AlertRecord) -> String {
         label: record.label.as_deref(),
         note: record.note.as_deref(),
         pending: record.explanation == Explanation::Pending,
+        region: record.region,
         contributions: &record.contributions,
     }
     .render(about.spec.policy.text.as_deref())

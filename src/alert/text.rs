@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::number::readable;
 use super::spec::AlertKind;
 use crate::settings::RuleKind;
-use crate::verdict::Contribution;
+use crate::verdict::{Contribution, Region};
 
 /// What a template may name.
-pub const PLACEHOLDERS: [&str; 7] =
-    ["asset", "score", "threshold", "tag", "label", "prediction", "note"];
+pub const PLACEHOLDERS: [&str; 8] =
+    ["asset", "score", "threshold", "tag", "label", "prediction", "note", "place"];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
@@ -41,6 +41,8 @@ pub(super) struct Fields<'a> {
     pub(super) threshold: f64,
     pub(super) label: Option<&'a str>,
     pub(super) note: Option<&'a str>,
+    /// Of a picture.
+    pub(super) region: Option<Region>,
     /// Reasons may still come.
     pub(super) pending: bool,
     pub(super) contributions: &'a [Contribution],
@@ -62,6 +64,9 @@ impl Fields<'_> {
             "threshold" => Some(readable(self.threshold)),
             "note" => Some(self.note.unwrap_or("no text").to_owned()),
             "tag" => Some(self.tag().unwrap_or(self.no_tag()).to_owned()),
+            "place" => {
+                Some(self.region.map_or_else(|| "place not told".to_owned(), |at| at.to_string()))
+            }
             "label" => Some(self.label.unwrap_or("no class").to_owned()),
             _ => None,
         }
@@ -95,7 +100,8 @@ impl Fields<'_> {
                     format!(", mostly because of {}{value}", first.tag)
                 });
                 let note = self.note.map_or_else(String::new, |note| format!(" “{note}”;"));
-                let limit = format!("limit {threshold}{reason}");
+                let place = self.region.map_or_else(String::new, |at| format!(", {at}"));
+                let limit = format!("limit {threshold}{reason}{place}");
                 format!("{asset}:{note} {prediction} says {score}, {limit}.")
             }
             AlertKind::Errors => {
@@ -196,6 +202,7 @@ mod tests {
             threshold: 80.0,
             label: Some("worn"),
             note: None,
+            region: None,
             pending: false,
             contributions: &contributions,
         }
@@ -223,7 +230,7 @@ mod tests {
         let told = |pending| {
             let kind = &AlertKind::Prediction;
             let (asset, prediction, contributions) = ("press-3", "wear", &[][..]);
-            let (label, note) = (None, None);
+            let (label, note, region) = (None, None, None);
             Fields {
                 asset,
                 prediction,
@@ -232,6 +239,7 @@ mod tests {
                 threshold: 0.5,
                 label,
                 note,
+                region,
                 pending,
                 contributions,
             }
@@ -239,6 +247,32 @@ mod tests {
         };
         assert_eq!(told(true), "mostly a tag not yet known");
         assert_eq!(told(false), "mostly an unknown tag");
+    }
+
+    #[test]
+    fn a_place_in_a_picture_is_told_from_its_corner() {
+        let told = |region, template| {
+            Fields {
+                asset: "screw-1",
+                prediction: "pits",
+                kind: &AlertKind::Prediction,
+                score: 0.83,
+                threshold: 0.5,
+                label: None,
+                note: None,
+                region,
+                pending: false,
+                contributions: &[],
+            }
+            .render(template)
+        };
+        let at = Some(Region { left: 0.5, top: 0.25, width: 0.25, height: 0.1 });
+        assert_eq!(
+            told(at, None),
+            "screw-1: pits says 0.83, limit 0.5, 62 % from the left, 30 % from the top."
+        );
+        assert_eq!(told(at, Some("{place}")), "62 % from the left, 30 % from the top");
+        assert_eq!(told(None, Some("{place}")), "place not told");
     }
 
     #[test]

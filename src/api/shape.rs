@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::alert::AlertRecord;
 use crate::time::Timestamp;
-use crate::verdict::Explanation;
+use crate::verdict::{self, Explanation};
 
 /// How an asset is, in a word: the gravest that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
@@ -114,11 +114,28 @@ pub struct Snapshot {
     /// `name version`
     pub model: Option<String>,
     pub device: Option<String>,
+    /// Where it is worst, where the score reached the limit and the model tells.
+    pub region: Option<Region>,
     /// Of the JPEG, pixels.
     pub width: u16,
     pub height: u16,
     /// Of the JPEG.
     pub bytes: u32,
+}
+
+/// A part of a picture, in shares of its width and height from the left and the top.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Region {
+    pub left: f32,
+    pub top: f32,
+    pub width: f32,
+    pub height: f32,
+}
+
+impl From<verdict::Region> for Region {
+    fn from(verdict::Region { left, top, width, height }: verdict::Region) -> Self {
+        Self { left, top, width, height }
+    }
 }
 
 /// An alert as `docs/alerts.md` has it.
@@ -150,6 +167,8 @@ pub struct Alert {
     pub note: Option<String>,
     pub model: Option<String>,
     pub device: Option<String>,
+    /// Where in the picture it was worst, where the model tells.
+    pub region: Option<Region>,
     pub contributions: Vec<Reason>,
     /// `direct`, `pending`, `exact`, `sampled`, `words`, `late` or `failed`.
     #[schema(value_type = String)]
@@ -172,6 +191,7 @@ impl From<AlertRecord> for Alert {
             state: state_word(&record).to_owned(),
             model: model.map(|model| format!("{} {}", model.name, model.version)),
             device: model.map(|model| model.device.clone()),
+            region: record.region.map(Region::from),
             contributions: record
                 .contributions
                 .into_iter()

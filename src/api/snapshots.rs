@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
 use super::problem::{Asked, Named, Problem, ProblemBody};
-use super::shape::{Alert, Snapshot};
+use super::shape::{Alert, Region, Snapshot};
 use super::store::limited;
 use crate::settings::Direction;
 use crate::snapshot::Remark;
@@ -112,6 +112,7 @@ fn shape(row: StoredSnapshot) -> Option<Snapshot> {
         bad: if remark.direction == Direction::Below { "below" } else { "above" },
         model: model.map(|model| format!("{} {}", model.name, model.version)),
         device: model.map(|model| model.device.clone()),
+        region: remark.region.map(Region::from),
         id: row.id,
         asset: row.asset,
         prediction: row.prediction,

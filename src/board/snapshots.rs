@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::words::{Words, sign};
 use super::{ago, moment, number};
-use crate::api::shape::{AssetState, Snapshot};
+use crate::api::shape::{AssetState, Region, Snapshot};
 use crate::time::Timestamp;
 
 /// Pictures shown of an asset; the API has more.
@@ -23,10 +23,29 @@ pub(super) fn render(snapshots: &[Snapshot], words: &Words, now: Timestamp) -> M
 /// `place`: where on the page, for its id.
 pub(super) fn picture(snapshot: &Snapshot, place: &str, words: &Words) -> Markup {
     let said = verdict(snapshot, words).1;
-    let Snapshot { id, path, asset, prediction, width, height, .. } = snapshot;
+    let Snapshot { id, path, asset, prediction, width, height, region, .. } = snapshot;
+    let worst = region.map(|at| format!(", {}", middle(at, words)));
     html! {
         a.picture id={(place) "-" (id)} href=(path) {
-            img src=(path) width=(width) height=(height) alt={(asset) ", " (prediction) ": " (said)};
+            img src=(path) width=(width) height=(height) alt={(asset) ", " (prediction) ": " (said) (worst.unwrap_or_default())};
+            @if let Some(at) = region { (frame(*at)) }
+        }
+    }
+}
+
+fn middle(at: Region, words: &Words) -> String {
+    let across = (at.left + at.width / 2.0) * 100.0;
+    let down = (at.top + at.height / 2.0) * 100.0;
+    format!("{across:.0} % {}, {down:.0} % {}", words.from_left, words.from_top)
+}
+
+/// Around where it is worst: light outside, so that it is seen on any picture.
+fn frame(Region { left, top, width, height }: Region) -> Markup {
+    html! {
+        svg viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true" {
+            @for class in ["casing", "region"] {
+                rect class=(class) x=(left) y=(top) width=(width) height=(height) {}
+            }
         }
     }
 }
@@ -54,6 +73,7 @@ fn one(snapshot: &Snapshot, words: &Words, now: Timestamp) -> Markup {
                 (words.score) " " (number(snapshot.score))
                 @if let Some(raise) = snapshot.raise { ", " (words.limit) " " (side) " " (number(raise)) }
             }
+            @if let Some(at) = snapshot.region { p { (words.worst_place) " " (middle(at, words)) } }
             p { (moment(snapshot.at)) " (" (ago(snapshot.at, now)) ")" }
             p {
                 (snapshot.prediction)

@@ -18,7 +18,7 @@ use crate::frame::{Frame, FrameSpec, Layout};
 use crate::model::{self, Answers, Inquiry, Items, ItemsRef, Loaded, LoadedModel, Package};
 use crate::settings::{AlertPolicy, Prediction, RuntimeSettings, Settings, WindowSettings};
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, PredictionId, Subject};
+use crate::verdict::{Evidence, PredictionId, Region, Subject};
 
 /// Runs before the clock counts.
 const WARM_UP: usize = 20;
@@ -202,6 +202,7 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
         arrived: Timestamp::from_secs(1),
         spec: Arc::clone(&spec),
         picture: None,
+        shown: Region::WHOLE,
         decoded: None,
     };
     let length = spec.item_len();

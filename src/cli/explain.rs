@@ -14,7 +14,7 @@ use crate::sample::Sample;
 use crate::store::Archive;
 use crate::tag::Registry;
 use crate::time::Timestamp;
-use crate::verdict::{Evidence, Explanation, ModelIdentity};
+use crate::verdict::{Evidence, Explanation, ModelIdentity, Region};
 
 /// Transitions that are looked through, the newest.
 const EVENTS: usize = 50_000;
@@ -49,6 +49,8 @@ struct Report {
     window: Evidence,
     model: Option<ModelIdentity>,
     explanation: Explanation,
+    /// Where in the picture it was worst, where the model tells.
+    region: Option<Region>,
     /// What was written, where the model reads texts; its words then stand in `tags`.
     note: Option<String>,
     tags: Vec<Reason>,
@@ -134,6 +136,7 @@ async fn report(archive: &Archive, registry: &Registry, wanted: &str) -> anyhow:
         window: raise.evidence,
         model: newest.model.as_deref().cloned(),
         explanation: newest.explanation,
+        region: newest.region,
         note: newest.note.map(|note| note.to_string()),
         tags,
     })
@@ -165,7 +168,16 @@ fn draw(report: &Report) -> String {
     if let Some(note) = &report.note {
         text += &format!("“{note}”\n");
     }
+    if let Some(region) = &report.region {
+        let percent = |share: f32| share * 100.0;
+        text += &format!(
+            "worst at {region}, in a box of {:.0} by {:.0} % of the picture\n",
+            percent(region.width),
+            percent(region.height)
+        );
+    }
     text += match report.explanation {
+        Explanation::Direct if report.tags.is_empty() => "",
         Explanation::Direct => "What each tag made of the score:\n",
         Explanation::Exact => "What each tag added to the score of ordinary windows (exact):\n",
         Explanation::Sampled => "What each tag added to the score of ordinary windows (sampled):\n",

@@ -2,11 +2,14 @@
 //!
 //! The model is asked again with some of the tags replaced by those of ordinary windows, and the
 //! Shapley values of its answers say what each tag did ([`Shapley`]). Reconstruction models carry
-//! their reasons in their error. Of a text, each word is left out once ([`Words`]).
+//! their reasons in their error. Of a text, each word is left out once ([`Words`]). Of a picture, the
+//! model's own map says where it is worst ([`Map`]).
 
+mod region;
 mod shapley;
 mod words;
 
+pub use self::region::Map;
 pub use self::shapley::Shapley;
 pub use self::words::Words;
 use crate::frame::{FrameSpec, Layout};

@@ -206,6 +206,7 @@ mod tests {
             score,
             label: None,
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: None,
             arrived: at(second),

@@ -54,6 +54,7 @@ impl Bench {
             score,
             label: None,
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: Some(Arc::new(model)),
             arrived: at(end),

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::picture::{Crop, Picture, resize};
+use crate::verdict::Region;
 
 /// `[input.image]` of a model card.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -92,12 +93,29 @@ impl ImageInput {
         }
     }
 
-    /// What the model takes.
-    pub fn tensor(&self, picture: &Picture) -> Vec<f32> {
-        let crop = match self.resize {
+    fn crop(&self, picture: &Picture) -> Crop {
+        match self.resize {
             Resize::Stretch => Crop::whole(picture),
             Resize::Crop => Crop::middle(picture, self.width, self.height),
-        };
+        }
+    }
+
+    /// The part of `picture` that the model sees.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "shares")]
+    pub fn shown(&self, picture: &Picture) -> Region {
+        let Crop { left, top, width, height } = self.crop(picture);
+        let share = |length: f64, side: usize| (length / side as f64) as f32;
+        Region {
+            left: share(left, picture.width),
+            top: share(top, picture.height),
+            width: share(width, picture.width),
+            height: share(height, picture.height),
+        }
+    }
+
+    /// What the model takes.
+    pub fn tensor(&self, picture: &Picture) -> Vec<f32> {
+        let crop = self.crop(picture);
         let size = (self.width, self.height);
         let pixels = match self.colour {
             Colour::Grey => resize(picture, crop, size, |[r, g, b]| {

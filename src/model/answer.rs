@@ -160,6 +160,7 @@ mod tests {
             positive: positive.iter().map(ToString::to_string).collect(),
             unit: None,
             column: None,
+            map: None,
             range: None,
         })
     }

@@ -48,6 +48,8 @@ pub struct OutputSettings {
     pub positive: Vec<String>,
     pub unit: Option<String>,
     pub column: Option<usize>,
+    /// Another output of the graph, which says of a picture how bad each place is.
+    pub map: Option<String>,
     /// Plausible scores, both ends included.
     pub range: Option<[f64; 2]>,
 }
@@ -209,6 +211,13 @@ impl Card {
             if self.reference.background.is_some() {
                 let message = "a text is explained by its own words; leave it out";
                 add("reference.background", message.into());
+            }
+        }
+        if self.output.map.is_some() {
+            if self.input.layout != Layout::Image {
+                add("output.map", "goes with layout `image`; leave it out".into());
+            } else if self.runtime.remote.is_some() {
+                add("output.map", "is not read of a server's model; leave it out".into());
             }
         }
         check_decision(&self.decision, &mut add);

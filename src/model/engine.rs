@@ -13,7 +13,7 @@ use super::predictor::Predictor;
 use super::session::RunError;
 use super::stats::ModelStats;
 use super::study::{Inquiry, Study};
-use crate::explain;
+use crate::explain::{self, Map};
 use crate::frame::{Frame, Layout};
 use crate::verdict::{Explained, ModelIdentity, Subject, Verdict};
 
@@ -96,9 +96,9 @@ impl Engine {
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut wrong = None;
         let numbers = std::mem::take(&mut self.numbers);
-        for (frame, row) in batch.iter_mut().zip(numbers.chunks(width)) {
+        for (at, (frame, row)) in batch.iter_mut().zip(numbers.chunks(width)).enumerate() {
             match self.session.judge().answer(row, &frame.values) {
-                Ok(answer) => verdicts.push(Some(self.verdict(frame, answer, row))),
+                Ok(answer) => verdicts.push(Some(self.verdict((at, frame), answer, row))),
                 Err(error) => {
                     self.stats.unhealthy();
                     verdicts.push(None);
@@ -110,11 +110,15 @@ impl Engine {
         Ok(Inferred { verdicts, wrong, took })
     }
 
-    fn verdict(&self, frame: &mut Frame, answer: Answer, row: &[f64]) -> Verdict {
+    fn verdict(&self, (at, frame): (usize, &mut Frame), answer: Answer, row: &[f64]) -> Verdict {
         let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
-        let (mut contributions, mut subject) = (Vec::new(), None);
+        let (mut contributions, mut region, mut subject) = (Vec::new(), None, None);
         if let Some(threshold) = threshold {
-            if self.manner.kind == OutputKind::Reconstruction {
+            if self.manner.layout == Layout::Image {
+                // A picture has no tags or words whose part in the score could be told.
+                let worst = self.session.map(at).and_then(Map::worst);
+                region = worst.map(|worst| worst.within(frame.shown));
+            } else if self.manner.kind == OutputKind::Reconstruction {
                 self.stats.explained();
                 let errors = explain::error_by_tag(&frame.spec, &frame.values, row);
                 contributions = explain::contributions(
@@ -136,6 +140,7 @@ impl Engine {
             score: answer.score,
             label: answer.label,
             contributions,
+            region,
             subject,
             model: Some(Arc::clone(self.session.stand_in().unwrap_or(&self.stats.identity))),
             arrived: frame.arrived,

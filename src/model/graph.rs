@@ -148,6 +148,7 @@ pub(super) fn check(
         |key: &str, message: String| errors.push(ClaimError { key: key.into(), message });
     let input = check_input(card, spec, (inputs, GRAPH), &mut claim);
     let output = check_output(card, spec, (outputs, GRAPH), &mut claim);
+    check_map(card, outputs, &mut claim);
     match (input, output) {
         (Some((element, dims, batch)), Some(read)) if errors.is_empty() => {
             Ok(Wiring { element, dims, batch, read })
@@ -293,6 +294,19 @@ pub(super) fn check_output(
         check_width(card, spec, width, claim);
     }
     Some(read)
+}
+
+fn check_map(card: &Card, outputs: &[Outlet], claim: &mut impl FnMut(&str, String)) {
+    const KEY: &str = "output.map";
+    let Some(name) = &card.output.map else { return };
+    let Some(map) = outputs.iter().find(|output| output.name == *name) else {
+        return claim(KEY, format!("expected `{name}`, got {} {GRAPH}", names(outputs)));
+    };
+    let floats = matches!(map.kind, Kind::Tensor(Some(Read::Float32 | Read::Float64)));
+    if !floats || !matches!(map.shape[..], [_, _, _] | [_, ..=1, _, _] | [_, _, _, ..=1]) {
+        let expected = "expected a tensor of floats, [N, height, width] or with one channel";
+        claim(KEY, format!("{expected}, got {}", map.word));
+    }
 }
 
 fn check_width(card: &Card, spec: &FrameSpec, width: usize, claim: &mut impl FnMut(&str, String)) {

@@ -22,7 +22,7 @@ use super::session::{Session, SessionError};
 use super::stats::Models;
 use super::worker::{Answers, ModelWorker};
 use crate::asset::NamePattern;
-use crate::frame::{FrameSpec, Layout, Threshold, complete};
+use crate::frame::{FrameSpec, Threshold, complete};
 use crate::health::{BreakerState, RemoteHealth};
 use crate::settings::{AlertPolicy, Prediction, Settings, WindowSettings};
 use crate::verdict::{Explained, ModelIdentity, PredictionId};
@@ -433,9 +433,7 @@ fn overlay(card: &Card, prediction: &Prediction) -> Result<Bound, Vec<LoadError>
     match (spec, policy.raise) {
         (Some(mut spec), Some(raise)) if errors.is_empty() => {
             let direction = policy.direction.unwrap_or_default();
-            // A picture has no tags or words whose part in the score could be told.
-            spec.explain_from =
-                (spec.layout != Layout::Image).then_some(Threshold { raise, direction });
+            spec.explain_from = Some(Threshold { raise, direction });
             for (tag, plant) in card.input.tag.iter().zip(&mut spec.plant_tags) {
                 if let Some(name) = prediction.tags.get(&tag.name) {
                     plant.clone_from(name);

@@ -18,6 +18,7 @@ mod items;
 mod label_counts;
 mod load;
 mod locate;
+mod maps;
 mod open;
 mod outbox;
 mod predictor;

@@ -76,7 +76,7 @@ mod tests {
     use crate::asset::AssetId;
     use crate::frame::{FrameSpec, complete};
     use crate::time::Timestamp;
-    use crate::verdict::{Evidence, PredictionId};
+    use crate::verdict::{Evidence, PredictionId, Region};
 
     const EVIDENCE: Evidence = Evidence {
         start: Timestamp::from_secs(0),
@@ -93,6 +93,7 @@ mod tests {
             score: 0.0,
             label: None,
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: None,
             arrived: EVIDENCE.end,
@@ -114,6 +115,7 @@ mod tests {
             arrived: EVIDENCE.end,
             spec: Arc::clone(&spec),
             picture: None,
+            shown: Region::WHOLE,
             decoded: None,
         })
     }

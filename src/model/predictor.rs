@@ -10,6 +10,7 @@ use super::device::OnDevice;
 use super::items::ItemsRef;
 use super::remote::Remote;
 use super::session::{RunError, Session};
+use crate::explain::Map;
 use crate::health::RemoteHealth;
 use crate::oip::{Signature, Tensor};
 use crate::verdict::ModelIdentity;
@@ -77,6 +78,14 @@ impl Predictor {
     pub(super) fn inside(&self) -> Option<Duration> {
         match self {
             Self::Local(session) => Some(session.inside()),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// Where an item of the last run is how bad, where the model tells.
+    pub(super) fn map(&self, item: usize) -> Option<Map<'_>> {
+        match self {
+            Self::Local(session) => session.map(item),
             Self::Remote(_) => None,
         }
     }

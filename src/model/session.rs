@@ -13,7 +13,9 @@ use super::card::Card;
 use super::device::OnDevice;
 use super::graph::{self, ClaimError, Element, Outlet, Read, Wiring};
 use super::items::{Items, ItemsRef};
+use super::maps::Maps;
 use super::runtime::Runtime;
+use crate::explain::Map;
 use crate::frame::FrameSpec;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,9 @@ pub struct Session {
     /// Of the input; how many items there are comes first.
     shape: Vec<usize>,
     doubles: Vec<f64>,
+    /// The output with the maps, where the card names one.
+    map: Option<String>,
+    maps: Maps,
     /// Of the last run.
     inside: Duration,
 }
@@ -66,9 +71,11 @@ impl Session {
         let output = card.output.tensor.clone();
         // Any number of items, each by itself: that is how frames are run.
         graph.rows = wiring.batch.is_none().then(|| output.clone());
+        let outputs = OutputSelector::no_default().with(&output);
+        let outputs = card.output.map.iter().fold(outputs, OutputSelector::with);
         let options = RunOptions::new()
             .map_err(|error| SessionError::NoDevice(vec![error.to_string()]))?
-            .with_outputs(OutputSelector::no_default().with(&output));
+            .with_outputs(outputs);
         Ok(Self {
             graph,
             options,
@@ -77,6 +84,8 @@ impl Session {
             item_len: spec.item_len(),
             shape: std::iter::once(0).chain(wiring.dims.iter().copied()).collect(),
             doubles: Vec::new(),
+            map: card.output.map.clone(),
+            maps: Maps::default(),
             inside: Duration::ZERO,
             wiring,
         })
@@ -93,6 +102,11 @@ impl Session {
     /// How long the runtime itself had the last run.
     pub(super) const fn inside(&self) -> Duration {
         self.inside
+    }
+
+    /// Of an item of the last run.
+    pub(super) fn map(&self, item: usize) -> Option<Map<'_>> {
+        self.map.as_ref().and_then(|_| self.maps.of(item))
     }
 
     pub(super) fn into_graph(self) -> OnDevice {
@@ -116,6 +130,7 @@ impl Session {
     /// item, in `out`. Returns how many numbers an item has there.
     pub fn run(&mut self, items: ItemsRef<'_>, out: &mut Vec<f64>) -> Result<usize, RunError> {
         out.clear();
+        self.maps.cells.clear();
         self.inside = Duration::ZERO;
         let count = items.len() / self.item_len;
         let Some(batch) = self.wiring.batch.filter(|batch| *batch != count) else {
@@ -150,6 +165,9 @@ impl Session {
         let began = Instant::now();
         let outputs = self.graph.inner.run_with_options([input], &self.options)?;
         self.inside += began.elapsed();
+        if let Some(name) = &self.map {
+            self.maps.read(&outputs, name, count)?;
+        }
         let before = out.len();
         read(&outputs, &self.output, self.wiring.read, &self.judge, out)?;
         let added = out.len() - before;

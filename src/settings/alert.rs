@@ -29,7 +29,7 @@ pub struct AlertPolicy {
     pub off_delay: Option<Duration>,
     /// 1 to 1000, as in OPC UA; 1 to 332 low, 333 to 665 medium, from 666 high. Default 500.
     pub severity: Option<u16>,
-    /// The alert's sentence; `{asset}`, `{score}`, `{threshold}`, `{tag}`, `{label}`, `{prediction}` and `{note}` are filled in.
+    /// The alert's sentence; `{asset}`, `{score}`, `{threshold}`, `{tag}`, `{label}`, `{prediction}`, `{note}` and `{place}` are filled in.
     pub text: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Direction;
-use crate::verdict::{ModelIdentity, Verdict};
+use crate::verdict::{ModelIdentity, Region, Verdict};
 
 /// A picture in small, with what a model said of it.
 #[derive(Clone, Debug)]
@@ -47,6 +47,9 @@ pub struct Remark {
     pub raise: Option<f64>,
     pub direction: Direction,
     pub model: Option<Arc<ModelIdentity>>,
+    /// Where it is worst.
+    #[serde(default)]
+    pub region: Option<Region>,
 }
 
 impl Remark {
@@ -66,7 +69,7 @@ mod tests {
     #[test]
     fn bad_is_what_reaches_the_limit_from_its_side() {
         let bad = |score, raise, direction| {
-            Remark { score, label: None, raise, direction, model: None }.is_bad()
+            Remark { score, label: None, raise, direction, model: None, region: None }.is_bad()
         };
         assert_eq!(bad(0.5, Some(0.5), Direction::Above), Some(true));
         assert_eq!(bad(0.4, Some(0.5), Direction::Above), Some(false));

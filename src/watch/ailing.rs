@@ -100,6 +100,7 @@ impl Watch {
             score: f64::from(u8::from(wrong.is_some())),
             label: wrong.map(Into::into),
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: Some(model),
             arrived: now,

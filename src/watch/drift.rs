@@ -70,6 +70,7 @@ impl Watch {
             score: finding.score,
             label: Some(finding.text.into()),
             contributions: finding.contributions,
+            region: None,
             subject: None,
             model: Some(model),
             arrived: frame.arrived,

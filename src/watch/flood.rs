@@ -129,6 +129,7 @@ impl Watch {
             score: if report.over { 0.0 } else { report.held as f64 },
             label: Some(text.into()),
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: None,
             arrived: now,

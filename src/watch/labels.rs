@@ -123,6 +123,7 @@ impl Watch {
             score: finding.score,
             label: Some(finding.text.as_str().into()),
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: Some(model),
             arrived: now,

@@ -75,6 +75,7 @@ impl Watch {
             raise: policy.raise,
             direction: policy.direction.unwrap_or_default(),
             model: verdict.model,
+            region: verdict.region,
         };
         self.store.keep_snapshot(NewSnapshot {
             asset: asset.to_string(),

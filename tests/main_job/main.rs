@@ -9,6 +9,7 @@ mod hostile;
 mod labels;
 mod modbus;
 mod notes;
+mod places;
 mod plant;
 mod process;
 mod reach;

@@ -25,7 +25,11 @@ assets = ["press-*"]
 
 /// A plant whose cameras feed a model that says how bright a picture is.
 async fn plant() -> Plant {
-    let plant = Plant::new(CAMERA).await;
+    camera("brightness").await
+}
+
+pub(super) async fn camera(model: &str) -> Plant {
+    let plant = Plant::new(&CAMERA.replace("brightness", model)).await;
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/models");
     plant.rewrite(|text| format!("{text}[runtime]\nmodels = {models:?}\n"));
     plant
@@ -273,7 +277,7 @@ fn large(left: u8, right: u8) -> Vec<u8> {
 }
 
 /// The list of an asset's pictures, once there are so many.
-async fn kept(daemon: &Daemon, asset: &str, count: usize) -> Vec<Value> {
+pub(super) async fn kept(daemon: &Daemon, asset: &str, count: usize) -> Vec<Value> {
     let path = format!("/api/v1/assets/{asset}/snapshots");
     let listed = async {
         loop {

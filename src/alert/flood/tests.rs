@@ -33,6 +33,7 @@ impl Plant {
             score,
             label: None,
             contributions: Vec::new(),
+            region: None,
             subject: None,
             model: None,
             arrived: end,

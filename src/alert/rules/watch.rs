@@ -177,6 +177,7 @@ impl Watch {
             score: finding.score,
             label: finding.label.clone(),
             contributions: if finding.is_beyond { vec![contribution()] } else { Vec::new() },
+            region: None,
             subject: None,
             model: None,
             arrived,

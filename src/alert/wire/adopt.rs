@@ -8,7 +8,7 @@ use super::level::decode_level;
 use crate::alert::evaluate::Memory;
 use crate::alert::record::{AlertRecord, AlertState, Latest};
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Region};
 
 /// Why a retained message is taken for no alert.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ struct Data {
     note: Option<Arc<str>>,
     window: Evidence,
     model: Option<Arc<ModelIdentity>>,
+    #[serde(default)]
+    region: Option<Region>,
     contributions: Vec<Contribution>,
     explanation: Explanation,
     seq: u64,
@@ -84,6 +86,7 @@ pub fn adopted(asset: &str, prediction: &str, body: &[u8]) -> Result<AlertRecord
         note: data.note,
         evidence: data.window,
         model: data.model,
+        region: data.region,
         contributions: data.contributions,
         explanation: data.explanation,
         seq: data.seq,

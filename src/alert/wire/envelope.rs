@@ -10,7 +10,7 @@ use super::level::percent;
 use crate::alert::number;
 use crate::alert::record::{AlertRecord, AlertState, Transition};
 use crate::time::Timestamp;
-use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Verdict};
+use crate::verdict::{Contribution, Evidence, Explanation, ModelIdentity, Region, Verdict};
 
 /// Names of the JSON Schemas in `docs/schema`.
 pub mod schema {
@@ -91,6 +91,7 @@ pub(super) struct AlertData<'a> {
     note: Option<&'a str>,
     window: Evidence,
     model: Option<&'a ModelIdentity>,
+    region: Option<Region>,
     contributions: &'a [Contribution],
     explanation: Explanation,
     seq: u64,
@@ -124,6 +125,7 @@ impl<'a> AlertData<'a> {
             note: record.note.as_deref(),
             window: record.evidence,
             model: record.model.as_deref(),
+            region: record.region,
             contributions: &record.contributions,
             explanation: record.explanation,
             seq: record.seq,
@@ -141,6 +143,7 @@ pub(super) struct VerdictData<'a> {
     label: Option<&'a str>,
     window: Evidence,
     model: Option<&'a Arc<ModelIdentity>>,
+    region: Option<Region>,
     contributions: Vec<Contribution>,
 }
 
@@ -153,6 +156,7 @@ impl<'a> VerdictData<'a> {
             label: verdict.label.as_deref(),
             window: number::evidence(verdict.evidence),
             model: verdict.model.as_ref(),
+            region: verdict.region,
             contributions: number::contributions(&verdict.contributions),
         }
     }

@@ -241,6 +241,37 @@ save("brightness", [node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0),
      [tensor("x", FLOAT, ["N", 3, 2, 2])], [tensor("p", FLOAT, ["N", 1])], {}, card + GOLDEN,
      np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2) / 16, "p")
 
+# Where a picture is brightest, told by a map.
+card = """
+[input]
+tensor = "x"
+layout = "image"
+
+[input.image]
+colour = "grey"
+width = 4
+height = 4
+resize = "crop"
+
+[window]
+length = 1
+
+[output]
+tensor = "p"
+kind = "probability"
+labels = ["clean", "spotted"]
+positive = "spotted"
+map = "map"
+
+[decision]
+raise = 0.5
+text = "{asset} has a spot {place}"
+"""
+save("spot", [node("Identity", ["x"], ["map"]), node("ReduceMax", ["x"], ["m"], axes=[2, 3], keepdims=0),
+              node("Identity", ["m"], ["p"])],
+     [tensor("x", FLOAT, ["N", 1, 4, 4])], [tensor("p", FLOAT, ["N", 1]), tensor("map", FLOAT, ["N", 1, 4, 4])], {}, card + GOLDEN,
+     np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4) / 16, "p")
+
 # Texts: a card of strings, lower case.
 TEXT = """
 [input]
