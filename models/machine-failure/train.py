@@ -1,11 +1,12 @@
 """Trains machine-failure from the AI4I 2020 table and measures it.
 
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
-    .venv-train/bin/python models/machine-failure/train.py PATH/ai4i2020.csv
+    .venv-train/bin/python models/machine-failure/train.py PATH/ai4i2020.csv [FOLDER]
 
 Writes 1.1.0/model.onnx, model.toml, golden.json and background.json, and figures.json, whose numbers stand in
 README.md. The failure mode columns (TWF..OSF) are never an input: they are the label in parts. They are the answers
 of four small models that say of a failure which mode it is; whether there is one is learnt without them.
+With FOLDER nothing is trained: the held-out rows go there as CSV for `andon evaluate`.
 """
 
 import csv
@@ -48,6 +49,26 @@ def load(path):
     x = [["LMH".index(r[COLUMNS[0]])] + [float(r[c]) for c in COLUMNS[1:]] for r in rows]
     modes = [[int(r[mode]) for mode in MODES] for r in rows]
     return np.array(x, np.float32), np.array([int(r["Machine failure"]) for r in rows]), np.array(modes)
+
+
+def split(y):
+    """The places of the rows to train on, and of those held out."""
+    return train_test_split(np.arange(len(y)), test_size=2000, stratify=y, random_state=SEED)
+
+
+def write_held_out(path, folder):
+    """The table's own cells. `mode` is the first mode of a failure, `other_mode` its second."""
+    _, y, modes = load(path)
+    _, test = split(y)
+    with open(path, encoding="utf-8-sig", newline="") as f:
+        rows = list(csv.DictReader(f))
+    with open(Path(folder) / "machine-failure.csv", "w", newline="") as f:
+        out = csv.writer(f)
+        out.writerow([*COLUMNS, "mode", "other_mode"])
+        for at in test:
+            told = [name for name, has in zip(MODES.values(), modes[at]) if has] or [LABELS[y[at]]]
+            assert len(told) <= 2, f"row {at + 1} has three modes, and two columns for them"
+            out.writerow([*(rows[at][c] for c in COLUMNS), *told, *[""] * (2 - len(told))])
 
 
 def features(x):
@@ -190,7 +211,7 @@ def background(x):
 def main(path):
     x, y, modes = load(path)
     f = features(x)
-    train, test = train_test_split(np.arange(len(y)), test_size=2000, stratify=y, random_state=SEED)
+    train, test = split(y)
 
     settings, threshold = choose(f[train], y[train])
     model = classifier(**settings).fit(f[train], y[train])
@@ -283,6 +304,9 @@ def write_card(result, x):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 3:
+        write_held_out(*sys.argv[1:])
+    elif len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
         sys.exit(__doc__)
-    main(sys.argv[1])

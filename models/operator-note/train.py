@@ -3,8 +3,8 @@
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
     .venv-train/bin/python models/operator-note/train.py [FOLDER]
 
-Writes 1.0.0/model.onnx, model.toml and golden.json, and figures.json; into FOLDER, if given, the held-out
-notes as CSV for `andon evaluate`. A minute on one core.
+Writes 1.0.0/model.onnx, model.toml and golden.json, and figures.json. A minute on one core. With FOLDER
+nothing is trained: the held-out notes go there as CSV for `andon evaluate`.
 
 In the graph: a text to its characters (with a mark at either end), to counts of 2 to 4 neighbouring ones, weighted by
 how rare they are and brought to length 1 (TF-IDF), to the probabilities of three classes (logistic regression).
@@ -115,7 +115,18 @@ def drawn(seed, which, words, count):
     return texts, np.array([notes.LABELS.index(label) for label in labels]), templates
 
 
-def main(folder=None):
+def held_out():
+    return drawn(2, "kept", "kept", TEST)[:2]
+
+
+def write_held_out(folder):
+    with open(Path(folder) / "operator-note.csv", "w", newline="") as f:
+        rows = csv.writer(f)
+        rows.writerow(["text", "label"])
+        rows.writerows((text, notes.LABELS[label]) for text, label in zip(*held_out()))
+
+
+def main():
     texts, labels, templates = drawn(1, "seen", "seen", TRAIN)
     groups = [sorted(set(templates)).index(t) for t in templates]
     folds = list(GroupKFold(5).split(texts, labels, groups))
@@ -136,7 +147,7 @@ def main(folder=None):
     export(model, path)
     session = modelkit.session(path)
     run = lambda many: session.run(["probabilities"], {"text": np.array([prepared(t) for t in many], object)})[0]
-    kept, kept_labels, _ = drawn(2, "kept", "kept", TEST)
+    kept, kept_labels = held_out()
     known = {t.lower() for t in texts}
     others = {}
     for name, which, words in (("kept_templates_seen_words", "kept", "seen"), ("seen_templates_kept_words", "seen", "kept"),
@@ -161,11 +172,6 @@ def main(folder=None):
               "onnx_against_scikit_learn_max_difference": difference, "sha256": modelkit.sha256(path)}
     modelkit.write_json(HERE / "figures.json", result)
     write_card(result)
-    if folder:
-        with open(Path(folder) / "operator-note.csv", "w", newline="") as f:
-            rows = csv.writer(f)
-            rows.writerow(["text", "label"])
-            rows.writerows((t, notes.LABELS[label]) for t, label in zip(kept, kept_labels))
     print((HERE / "figures.json").read_text())
 
 
@@ -187,4 +193,9 @@ def write_card(result):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) == 2:
+        write_held_out(sys.argv[1])
+    elif len(sys.argv) == 1:
+        main()
+    else:
+        sys.exit(__doc__)

@@ -1,10 +1,11 @@
 """Trains process-anomaly on normal running of the Tennessee Eastman process and measures it on faults.
 
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
-    .venv-train/bin/python models/process-anomaly/train.py PATH/tep
+    .venv-train/bin/python models/process-anomaly/train.py PATH/tep [FOLDER]
 
 PATH/tep holds d00.dat, d00_te.dat, d01_te.dat and so on (Braatz's set, Russell, Chiang, Braatz 2000),
 as they are or gzipped. Writes 1.0.0/model.onnx, model.toml and golden.json, and figures.json.
+With FOLDER nothing is trained: the test files of the promised faults go there as CSV for `andon evaluate`.
 
 Principal components of the 52 variables, fitted on the 500 rows of d00. Four rows are averaged, and
 T2 (inside the plane of the components) and Q (outside it) are weighed so that each makes half of an
@@ -12,6 +13,7 @@ ordinary score. Both are one quadratic form, z' R z; the output is the input les
 Andon's score of a `reconstruction` is that form in units of the limit, and a tag's share its own part.
 """
 
+import csv
 import gzip
 import os
 import sys
@@ -84,6 +86,16 @@ def export(r, limit, path):
     shape = ["N", len(TAGS), ROWS]
     modelkit.save_graph(path, "process-anomaly", nodes, [("input", shape)], [("reconstruction", shape)],
                         {"weight": weight}, "T2 and Q of the Tennessee Eastman process")
+
+
+def write_test(folder, out):
+    with open(Path(out) / "tep.csv", "w", newline="") as f:
+        rows = csv.writer(f)
+        rows.writerow(["run", *TAGS, "label"])
+        for number in [0, *PROMISED]:
+            run = f"d{number:02d}_te"
+            rows.writerows([run, *map(float, x), int(number > 0 and at >= FAULT_STARTS)]
+                           for at, x in enumerate(read(folder, run)))
 
 
 def main(folder):
@@ -165,7 +177,9 @@ def write_card(result, x, mean, std):
 
 
 if __name__ == "__main__":
-    folder = sys.argv[1] if len(sys.argv) == 2 else os.environ.get("TEP")
-    if not folder:
+    if len(sys.argv) == 3:
+        write_test(*sys.argv[1:])
+    elif folder := sys.argv[1] if len(sys.argv) == 2 else os.environ.get("TEP"):
+        main(folder)
+    else:
         sys.exit(__doc__)
-    main(folder)

@@ -2,10 +2,11 @@
 
     cargo build --release --example record-plant
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
-    .venv-train/bin/python models/spindle-anomaly/train.py target/release/examples/record-plant
+    .venv-train/bin/python models/spindle-anomaly/train.py target/release/examples/record-plant [FOLDER]
 
 Writes 1.0.0/model.onnx, model.toml and golden.json, and figures.json, whose numbers stand in
-README.md. Each seed of the recorder is another plant with six other spindles.
+README.md. Each seed of the recorder is another plant with six other spindles. With FOLDER nothing is
+trained: the plants of the test go there as CSV for `andon evaluate`.
 
 The model predicts load, current, temperature and vibration at a moment from half a second of
 speed, load and current around it (never from itself), as a spindle in health relates them.
@@ -15,6 +16,7 @@ Its output is the input less the surprise, so that Andon's score of a
 of it is the tag's own surprise. A missing cell, which holds exactly 0, surprises nobody.
 """
 
+import csv
 import os
 import subprocess
 import sys
@@ -232,6 +234,24 @@ def healthy_rows(fault):
     return ~ill
 
 
+def judged_rows(fault):
+    """The last rows of windows that count: full ones, and of a spindle that is worn or healthy."""
+    full = np.arange(len(fault)) >= ROWS - 1
+    return full & ((fault == "bearing_wear") | healthy_rows(np.where(fault == "dropout", "none", fault)))
+
+
+def write_test(recorder, folder):
+    for name, seeds, faults in (("healthy", HEALTHY_TEST, "none"), ("faulty", FAULTY_TEST, "demo")):
+        with open(Path(folder) / f"spindles-{name}.csv", "w", newline="") as f:
+            rows = csv.writer(f)
+            rows.writerow(["spindle", *TAGS, "worn"])
+            for seed in seeds:
+                for at, (x, _, fault) in enumerate(record(recorder, seed, faults), 1):
+                    worn = np.where(judged_rows(fault), (fault == "bearing_wear").astype(int).astype(str), "")
+                    rows.writerows([f"{seed}-{at}", *("" if np.isnan(v) else float(v) for v in row), label]
+                                   for row, label in zip(x, worn))
+
+
 def main(recorder):
     # Forty rounds are meant; that the last ones still gain a little is no news.
     warnings.simplefilter("ignore", ConvergenceWarning)
@@ -360,6 +380,9 @@ def write_card(result, scale, x):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 3:
+        write_test(*sys.argv[1:])
+    elif len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
         sys.exit(__doc__)
-    main(sys.argv[1])

@@ -1,16 +1,18 @@
 """Trains surface-defect on BSData (photographs of ball screws) and measures it on positions not seen.
 
     python3 -m venv .venv-train && .venv-train/bin/pip install -r models/requirements.txt
-    .venv-train/bin/python models/surface-defect/train.py PATH/bsdata
+    .venv-train/bin/python models/surface-defect/train.py PATH/bsdata [FOLDER]
 
 PATH/bsdata holds img/*.jpg and index.json (file, pitting, boxes_xyxy; BSData, CC BY-SA 4.0). Writes
-1.1.0/model.onnx, model.toml and golden.json, and figures.json.
+1.1.0/model.onnx, model.toml and golden.json, and figures.json. With FOLDER nothing is trained: the labels of the
+photographs of the test go there as CSV for `andon evaluate`.
 
 EfficientNet-Lite0 as ImageNet left it (lite0.py) describes each cell of 8 x 8 pixels of a grey 224 x 544 picture; three
 small networks learn from the annotated boxes which descriptions are pits, from cells without pitting, harder ones with
 time. A photograph's score is the mean of its eight worst cells, made a probability on areas left out in training.
 """
 
+import csv
 import json
 import os
 import sys
@@ -79,15 +81,36 @@ def targets(boxes, shape):
     return pitted, counts
 
 
-def read(folder):
+def index(folder):
     rows = [r for r in json.loads((Path(folder) / "index.json").read_text()) if r["file"].startswith("01_")]
-    rows.sort(key=lambda r: r["file"])
+    return sorted(rows, key=lambda r: r["file"])
+
+
+def place(row):
+    return "_".join(row["file"].split("_")[2:4])
+
+
+def is_tested(places):
+    return np.isin(places, np.unique(places)[list(TEST)])
+
+
+def write_test(folder, out):
+    rows = index(folder)
+    tested = is_tested([place(r) for r in rows])
+    with open(Path(out) / "surface-defect.csv", "w", newline="") as f:
+        labels = csv.writer(f)
+        labels.writerow(["file", "label"])
+        labels.writerows((r["file"], int(r["pitting"])) for r, mine in zip(rows, tested) if mine)
+
+
+def read(folder):
+    rows = index(folder)
     images, cells, counts = [], [], []
     for r in rows:
         image, shape = picture(Path(folder) / "img" / r["file"])
         pitted, counted = targets(r["boxes_xyxy"] or [], shape)
         images.append(image), cells.append(pitted), counts.append(counted)
-    places = ["_".join(r["file"].split("_")[2:4]) for r in rows]
+    places = [place(r) for r in rows]
     return {"image": np.stack(images), "cells": np.stack(cells), "counts": np.stack(counts),
             "y": np.array([bool(r["pitting"]) for r in rows]), "place": np.array(places),
             "file": np.array([r["file"] for r in rows])}
@@ -307,8 +330,7 @@ def made_up():
 def main(folder):
     began = time.time()
     data = read(folder)
-    places = np.unique(data["place"])
-    tested = np.isin(data["place"], places[list(TEST)])
+    tested = is_tested(data["place"])
     known, unseen = part(data, ~tested), part(data, tested)
     OUT.mkdir(exist_ok=True)
     session, levels = backbone_session()
@@ -382,7 +404,9 @@ def write_card(result):
 
 
 if __name__ == "__main__":
-    folder = sys.argv[1] if len(sys.argv) == 2 else os.environ.get("BSDATA")
-    if not folder:
+    if len(sys.argv) == 3:
+        write_test(*sys.argv[1:])
+    elif folder := sys.argv[1] if len(sys.argv) == 2 else os.environ.get("BSDATA"):
+        main(folder)
+    else:
         sys.exit(__doc__)
-    main(folder)

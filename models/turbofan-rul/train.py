@@ -4,8 +4,8 @@
     .venv-train/bin/python models/turbofan-rul/train.py PATH/cmapss [FOLDER]
 
 PATH/cmapss holds train_, test_ and RUL_ of FD001 and FD002 (NASA), as text or gzipped. Writes 1.1.0/model.onnx,
-model.toml, golden.json and background.json, and figures.json. With FOLDER the test rows go there as CSV for
-`andon evaluate`. The test files are read at the very end, once all is chosen and fitted.
+model.toml, golden.json and background.json, and figures.json. The test files are read at the very end, once all
+is chosen and fitted. With FOLDER nothing is trained: the test rows go there as CSV for `andon evaluate`.
 
 The whole history of an engine, up to 384 cycles. In the graph: each sensor normalised by its operating
 condition (the nearest of six), linear health indices, their levels and differences between stretches of
@@ -385,7 +385,18 @@ def six_conditions(normaliser, fill, age):
     return result.astype(np.float32)
 
 
-def main(folder, csv_folder=None):
+def write_test(folder, out):
+    test = Engines(folder, "test")
+    for name in SETS:
+        with open(Path(out) / f"test_{name}.csv", "w", newline="") as f:
+            rows = csv.writer(f)
+            rows.writerow(["unit", *TAGS, "rul"])
+            for g, row, rul in zip(test.group, test.raw, test.rul):
+                if g.startswith(name):
+                    rows.writerow([g, *(repr(float(v)) for v in row), int(rul)])
+
+
+def main(folder):
     engines = Engines(folder, "train")
     validation = cross_validate(engines)
     recipe = min(RECIPES, key=lambda r: np.mean([v["rmse"] for v in validation[r].values()]))
@@ -414,14 +425,6 @@ def main(folder, csv_folder=None):
     }
     modelkit.write_json(HERE / "figures.json", result)
     write_card(result, engines, fill)
-    if csv_folder:
-        for name in SETS:
-            with open(Path(csv_folder) / f"test_{name}.csv", "w", newline="") as f:
-                out = csv.writer(f)
-                out.writerow(["unit", *TAGS, "rul"])
-                for g, row, rul in zip(test.group, test.raw, test.rul):
-                    if g.startswith(name):
-                        out.writerow([g, *(repr(float(v)) for v in row), int(rul)])
     print((HERE / "figures.json").read_text())
 
 
@@ -459,6 +462,9 @@ def write_card(result, engines, fill):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) == 3:
+        write_test(*sys.argv[1:])
+    elif len(sys.argv) == 2:
+        main(sys.argv[1])
+    else:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
