@@ -125,6 +125,14 @@ impl Table {
         &self.header
     }
 
+    /// Names of the columns that nothing was asked of.
+    pub fn unread(&self) -> Vec<String> {
+        let others = [self.label, self.text, self.group, self.time];
+        let read = |at: &usize| self.tags.contains(at) || others.contains(&Some(*at));
+        let unread = (0..self.header.len()).filter(|at| !read(at));
+        unread.map(|at| self.header[at].clone()).collect()
+    }
+
     /// The next row, or `None` after the last.
     pub fn next_row(&mut self) -> Result<Option<Row>, TableError> {
         self.row += 1;

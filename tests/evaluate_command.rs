@@ -69,6 +69,43 @@ fn people_get_a_table() {
 }
 
 #[test]
+fn costs_are_two_numbers_with_a_comma() {
+    let told = |costs: &str| {
+        let output = evaluate(&rows(), &["--json", "--threshold", "4", "--costs", costs]);
+        let report: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+        report.ok_or_else(|| String::from_utf8(output.stderr).unwrap())
+    };
+    // At 4 hours or less nothing is called positive, and nothing is.
+    assert_eq!(told("3,10").unwrap()["binary"]["at_card"]["cost"], 0.0);
+    let raised = evaluate(&rows(), &["--json", "--threshold", "6.5", "--costs", "3,10"]);
+    let report: serde_json::Value = serde_json::from_slice(&raised.stdout).unwrap();
+    // Two windows answer 6; the truth of one of them is 5, of the other 9.
+    assert_eq!(report["binary"]["at_card"]["cost"], 3.0);
+    for wrong in ["3", "3,10,1", "3,-1", "a,b"] {
+        assert!(told(wrong).unwrap_err().contains("a comma between: 1,10"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_no_row_can_tell_is_left_out() {
+    let csv = rows().replace("unit,B,hours,a", "unit,B,hours,a,shift").replace('\n', ",early\n");
+    let csv = csv.replacen(",shift,early", ",shift", 1);
+    let told = |more: &[&str]| {
+        let output = evaluate(&csv, more);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // No window is that short of hours, so there is nothing to choose a threshold by.
+    let none = told(&["--threshold", "1"]);
+    assert!(none.contains("0 of 3 windows positive") && !none.contains("best F1"), "{none}");
+    assert!(none.contains("12 rows, 2 assets, 3 windows judged by `hours`"), "{none}");
+    assert!(none.contains("columns not read: shift"), "{none}");
+    assert!(none.contains("log loss -"), "hours are no probability: {none}");
+    let some = told(&["--every", "1s"]);
+    assert!(some.contains("best F1") && some.contains("1 of 1 event announced"), "{some}");
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_place() {
     let told = |csv: &str| {
         let output = evaluate(csv, &[]);

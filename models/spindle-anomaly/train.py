@@ -234,22 +234,23 @@ def healthy_rows(fault):
     return ~ill
 
 
-def judged_rows(fault):
-    """The last rows of windows that count: full ones, and of a spindle that is worn or healthy."""
+def labels(fault, which):
+    """For the last row of each window that counts: a full one, of a spindle that has this fault or is healthy."""
     full = np.arange(len(fault)) >= ROWS - 1
-    return full & ((fault == "bearing_wear") | healthy_rows(np.where(fault == "dropout", "none", fault)))
+    counts = full & ((fault == which) | healthy_rows(np.where(fault == "dropout", "none", fault)))
+    return np.where(counts, (fault == which).astype(int).astype(str), "")
 
 
 def write_test(recorder, folder):
     for name, seeds, faults in (("healthy", HEALTHY_TEST, "none"), ("faulty", FAULTY_TEST, "demo")):
         with open(Path(folder) / f"spindles-{name}.csv", "w", newline="") as f:
             rows = csv.writer(f)
-            rows.writerow(["spindle", *TAGS, "worn"])
+            rows.writerow(["spindle", *TAGS, "worn", "coolant"])
             for seed in seeds:
                 for at, (x, _, fault) in enumerate(record(recorder, seed, faults), 1):
-                    worn = np.where(judged_rows(fault), (fault == "bearing_wear").astype(int).astype(str), "")
-                    rows.writerows([f"{seed}-{at}", *("" if np.isnan(v) else float(v) for v in row), label]
-                                   for row, label in zip(x, worn))
+                    told = zip(labels(fault, "bearing_wear"), labels(fault, "coolant_loss"))
+                    rows.writerows([f"{seed}-{at}", *("" if np.isnan(v) else float(v) for v in row), *both]
+                                   for row, both in zip(x, told))
 
 
 def main(recorder):

@@ -1,5 +1,6 @@
 //! `andon evaluate`: a model over a CSV file, on the daemon's own path, and the figures.
 
+mod course;
 mod folder;
 mod page;
 mod plots;
@@ -68,8 +69,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1h")]
     horizon: Duration,
     /// What a false positive and a false negative cost.
-    #[arg(long, value_name = "FALSE_ALARM,MISS", value_delimiter = ',', num_args = 2, default_values_t = [1.0, 1.0])]
-    costs: Vec<f64>,
+    #[arg(long, value_name = "FALSE_ALARM,MISS", value_parser = two_costs, default_value = "1,1")]
+    costs: [f64; 2],
     /// `libonnxruntime.so`, where it is not in the usual places.
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
@@ -96,8 +97,6 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
-    let costs: [f64; 2] =
-        arguments.costs.as_slice().try_into().context("--costs takes two numbers: 1,10")?;
     let (loaded, card) = load(arguments)?;
     let [prediction] = loaded.predictions.as_slice() else { bail!("the model did not load") };
     let window = prediction.window.clone();
@@ -117,7 +116,7 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
             feed(table, &arguments.data, &labels, &mut course)?;
         }
     }
-    let Course { rehearsal, mut truths, names, rows } = course;
+    let Course { rehearsal, mut truths, names, rows, classes, unread } = course;
     let (told, losses) = rehearsal.finish();
     truths.sort();
     let data = Data {
@@ -126,7 +125,9 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
         rows,
         assets: truths.assets(),
         timed: arguments.time.is_some() || arguments.every.is_some(),
+        unread,
     };
+    let timed = data.timed;
     let judged = truths.judge(&told, &window);
     let report = Report::new(report::Parts {
         identity,
@@ -135,10 +136,18 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
         data,
         losses,
         judged: &judged,
-        costs,
+        classes,
+        costs: arguments.costs,
         horizon: arguments.horizon,
     })?;
-    Ok((report, Sheet::new(&judged, &names, &card, threshold)))
+    Ok((report, Sheet::new(&judged, &names, &card, (threshold, timed))))
+}
+
+fn two_costs(text: &str) -> Result<[f64; 2], String> {
+    let cost = |text: &str| text.trim().parse().ok().filter(|cost: &f64| *cost >= 0.0);
+    text.split_once(',')
+        .and_then(|(alarm, miss)| Some([cost(alarm)?, cost(miss)?]))
+        .ok_or_else(|| "expected two numbers from 0 with a comma between: 1,10".into())
 }
 
 /// A rehearsal under way, and what is known about its rows.
@@ -147,16 +156,28 @@ struct Course {
     truths: Truths,
     names: BTreeMap<AssetId, String>,
     rows: usize,
+    /// Labels say which class, not just whether something is wrong.
+    classes: bool,
+    /// Columns of the file that nothing reads.
+    unread: Vec<String>,
 }
 
 impl Course {
     fn new(rehearsal: Rehearsal) -> Self {
-        Self { rehearsal, truths: Truths::default(), names: BTreeMap::new(), rows: 0 }
+        Self {
+            rehearsal,
+            truths: Truths::default(),
+            names: BTreeMap::new(),
+            rows: 0,
+            classes: false,
+            unread: Vec::new(),
+        }
     }
 }
 
 fn feed(mut table: Table, file: &Path, labels: &Labels, course: &mut Course) -> anyhow::Result<()> {
     let bar = recorded::bytes(file);
+    course.unread = table.unread();
     while let Some(row) = table.next_row()? {
         let name = row.group.as_deref().unwrap_or("data");
         let asset = match &row.text {
@@ -168,11 +189,12 @@ fn feed(mut table: Table, file: &Path, labels: &Labels, course: &mut Course) -> 
             None => course.rehearsal.feed(name, row.time, &row.values),
         };
         course.names.entry(asset).or_insert_with(|| name.to_owned());
-        if let Some(text) = &row.label {
-            let truth: Reading =
-                labels.read(text).map_err(|problem| table.bad_label(row.number, text, problem))?;
-            course.truths.add(asset, row.time, truth);
-        }
+        let read = |text: &String| {
+            labels.read(text).map_err(|problem| table.bad_label(row.number, text, problem))
+        };
+        let truth: Option<Reading> = row.label.as_ref().map(read).transpose()?;
+        course.truths.add(asset, row.time, truth);
+        course.classes |= row.label.is_some_and(|text| labels.tells_class(&text));
         course.rows += 1;
         if course.rows.is_multiple_of(256) {
             bar.set_position(table.position());

@@ -84,32 +84,38 @@ pub struct Binary {
     /// Only where scores are probabilities.
     pub log_loss: Option<f64>,
     pub at_card: Operating,
-    pub at_best_f1: Operating,
-    pub at_least_cost: Operating,
+    /// Chosen on these very answers; absent where the truth holds no positive.
+    pub at_best_f1: Option<Operating>,
+    pub at_least_cost: Option<Operating>,
 }
 
 impl Binary {
-    /// `costs` are those of a false positive and of a false negative. Nothing without answers.
+    /// `costs` are those of a false positive and of a false negative, `probable` says that scores
+    /// are probabilities of the positive. Nothing without answers.
     pub fn new(
         scored: &[Scored],
         raise: f64,
         direction: Direction,
         costs: [f64; 2],
+        probable: bool,
     ) -> Option<Self> {
+        if scored.is_empty() {
+            return None;
+        }
         let ranking = Ranking::new(scored, direction);
         let (positives, _) = ranking.totals();
-        let probable = scored.iter().all(|one| (0.0..=1.0).contains(&one.score));
+        let best = |worth: fn(&Operating) -> f64| {
+            (positives > 0).then(|| ranking.best(costs, worth)).flatten()
+        };
         Some(Self {
             windows: scored.len(),
             positives,
             roc_auc: ranking.roc_auc(),
             pr_auc: ranking.average_precision(),
-            log_loss: (probable && direction == Direction::Above)
-                .then(|| log_loss(scored))
-                .flatten(),
+            log_loss: probable.then(|| log_loss(scored)).flatten(),
             at_card: ranking.at(raise, costs),
-            at_best_f1: ranking.best(costs, |at| at.f1.unwrap_or(0.0))?,
-            at_least_cost: ranking.best(costs, |at| -at.cost)?,
+            at_best_f1: best(|at| at.f1.unwrap_or(0.0)),
+            at_least_cost: best(|at| -at.cost),
         })
     }
 }

@@ -67,7 +67,7 @@ fn scored(scores: &[f64], truth: &[u8]) -> Vec<Scored> {
 fn two_classes_give_the_figures_of_scikit_learn() {
     for case in golden().binary {
         let scored = scored(&case.score, &case.truth);
-        let figures = Binary::new(&scored, 0.5, Direction::Above, [1.0, 1.0]).unwrap();
+        let figures = Binary::new(&scored, 0.5, Direction::Above, [1.0, 1.0], true).unwrap();
         close(figures.roc_auc, case.roc_auc);
         close(figures.pr_auc, case.pr_auc);
         close(figures.log_loss, case.log_loss);
@@ -110,9 +110,9 @@ fn several_classes_give_the_figures_of_scikit_learn() {
 #[test]
 fn one_class_alone_has_no_curve_and_no_rows_have_no_figures() {
     let all_good = scored(&[0.1, 0.2], &[0, 0]);
-    let figures = Binary::new(&all_good, 0.5, Direction::Above, [1.0, 1.0]).unwrap();
+    let figures = Binary::new(&all_good, 0.5, Direction::Above, [1.0, 1.0], true).unwrap();
     assert_eq!((figures.roc_auc, figures.pr_auc, figures.at_card.recall), (None, None, None));
-    assert_eq!(Binary::new(&[], 0.5, Direction::Above, [1.0, 1.0]), None);
+    assert_eq!(Binary::new(&[], 0.5, Direction::Above, [1.0, 1.0], true), None);
     assert_eq!(ValueFigures::new(&[]), None);
 }
 

@@ -42,7 +42,8 @@ pub(super) fn show(
         let time = Timestamp::from_secs(number);
         let asset = course.rehearsal.show(name, time, values);
         course.names.insert(asset, name.to_owned());
-        course.truths.add(asset, time, truth);
+        course.truths.add(asset, time, Some(truth));
+        course.classes |= labels.tells_class(cell(label));
         course.rows += 1;
     }
     Ok(())

@@ -1,28 +1,33 @@
 //! The plots of the page. Text uses the browser's fonts.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::sheet::{Point, Sheet};
-use crate::evaluate::{Curve, Ranking, Scored};
+use super::sheet::Sheet;
+use crate::evaluate::{Confusion, Curve, Ranking, Scored, ratio};
 
-const SIZE: (u32, u32) = (520, 380);
-const WIDE: (u32, u32) = (1060, 260);
+/// Three beside each other fill the page.
+const SIZE: (u32, u32) = (368, 320);
 const BARS: usize = 40;
-/// Assets whose course is drawn.
-const COURSES: usize = 4;
-const BLUE_INK: RGBColor = RGBColor(31, 98, 168);
-const RED_INK: RGBColor = RGBColor(192, 57, 43);
-const GREY: RGBColor = RGBColor(140, 150, 160);
-const FONT: (&str, u32) = ("sans-serif", 14);
+pub(super) const BLUE_INK: RGBColor = RGBColor(31, 98, 168);
+pub(super) const RED_INK: RGBColor = RGBColor(192, 57, 43);
+pub(super) const GREY: RGBColor = RGBColor(140, 150, 160);
+const FONT: (&str, u32) = ("sans-serif", 12);
+/// Scores that span so much are drawn by their logarithm.
+const WIDE_SCORES: f64 = 30.0;
 
 pub(super) struct Plot {
     pub(super) svg: String,
     pub(super) caption: String,
+    /// As wide as the page.
+    pub(super) wide: bool,
+}
+
+fn square(svg: String, caption: String) -> Plot {
+    Plot { svg, caption, wide: false }
 }
 
 pub(super) fn all(sheet: &Sheet) -> anyhow::Result<Vec<Plot>> {
@@ -32,38 +37,61 @@ pub(super) fn all(sheet: &Sheet) -> anyhow::Result<Vec<Plot>> {
         .map(|point| Scored { score: point.score, positive: point.positive })
         .collect();
     let ranking = Ranking::new(&scored, sheet.threshold.direction);
+    let Confusion { true_positives, false_positives, false_negatives, true_negatives } =
+        ranking.at(sheet.threshold.raise, [1.0, 1.0]).confusion;
+    let recall = ratio(true_positives, true_positives + false_negatives);
+    let area =
+        |area: Option<f64>| area.map_or_else(String::new, |area| format!(", area {area:.4}"));
     let mut plots = Vec::new();
     if let Some(curve) = ranking.roc() {
         let axes = ("false positive rate", "true positive rate");
-        plots.push(Plot { svg: line(&curve, axes)?, caption: "ROC".into() });
+        let here = ratio(false_positives, false_positives + true_negatives).zip(recall);
+        let caption = format!("ROC{}; red: at the threshold", area(ranking.roc_auc()));
+        plots.push(square(line(curve, here, axes)?, caption));
     }
-    if let Some(curve) = ranking.precision_recall() {
+    if let Some(mut curve) = ranking.precision_recall() {
         let axes = ("recall", "precision");
-        plots.push(Plot { svg: line(&curve, axes)?, caption: "Precision and recall".into() });
+        let here = recall.zip(ratio(true_positives, true_positives + false_positives));
+        // From the axis on, at the precision of the strictest threshold.
+        curve.x.insert(0, 0.0);
+        curve.y.insert(0, curve.y.first().copied().unwrap_or(1.0));
+        let area = area(ranking.average_precision());
+        let caption = format!("Precision and recall{area}; red: at the threshold");
+        plots.push(square(line(curve, here, axes)?, caption));
     }
-    plots.push(Plot {
-        svg: distribution(sheet)?,
-        caption: "Scores: blue where all is well in truth, red where not; grey: the threshold"
-            .into(),
-    });
+    let (svg, axis) = distribution(sheet)?;
+    let caption =
+        format!("{axis}: blue where all is well in truth, red where not; grey: the threshold");
+    plots.push(square(svg, caption));
     if sheet.points.iter().any(|point| point.value.is_some()) {
-        plots.push(Plot { svg: scatter(sheet)?, caption: "Answer against truth".into() });
+        plots.push(square(scatter(sheet)?, "Answer against truth".into()));
     }
-    plots.extend(courses(sheet)?);
     Ok(plots)
 }
 
-fn line(curve: &Curve, (x, y): (&str, &str)) -> anyhow::Result<String> {
+fn line(curve: Curve, here: Option<(f64, f64)>, (x, y): (&str, &str)) -> anyhow::Result<String> {
     draw(SIZE, |area| {
-        let mut chart = axes(area, (0.0..1.0, 0.0..1.02), x, y)?;
-        let points = curve.x.iter().copied().zip(curve.y.iter().copied());
+        let mut chart = axes(area, (-0.01..1.02, 0.0..1.02), x, y)?;
+        let points = curve.x.into_iter().zip(curve.y);
         chart.draw_series(LineSeries::new(points, BLUE_INK.stroke_width(2)))?;
+        chart.draw_series(here.map(|here| Circle::new(here, 4, RED_INK.filled())))?;
         Ok(())
     })
 }
 
-fn distribution(sheet: &Sheet) -> anyhow::Result<String> {
-    let scores = range(sheet.points.iter().map(|point| point.score));
+/// With what its axis says.
+fn distribution(sheet: &Sheet) -> anyhow::Result<(String, &'static str)> {
+    let limit = sheet.threshold.raise;
+    let mut all: Vec<f64> = sheet.points.iter().map(|point| point.score).chain([limit]).collect();
+    all.sort_by(f64::total_cmp);
+    let (lowest, median) = (all[0], all[all.len() / 2]);
+    let far = !sheet.probable && lowest > 0.0 && all[all.len() - 1] > WIDE_SCORES * median;
+    let place = |score: f64| if far { score.log10() } else { score };
+    let axis = if far { "Scores, by their decimal logarithm" } else { "Scores" };
+    let scores = match sheet.probable {
+        true => 0.0..1.0,
+        false => padded(range(all.iter().map(|score| place(*score)))),
+    };
     #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
     let width = (scores.end - scores.start) / BARS as f64;
     let shares = |positive: bool| {
@@ -73,15 +101,17 @@ fn distribution(sheet: &Sheet) -> anyhow::Result<String> {
         let all = chosen().count().max(1) as f64;
         for point in chosen() {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-            let bar = ((point.score - scores.start) / width).clamp(0.0, BARS as f64 - 1.0) as usize;
+            let bar = ((place(point.score) - scores.start) / width).clamp(0.0, BARS as f64 - 1.0)
+                as usize;
             counts[bar] += 1.0 / all;
         }
         counts
     };
     let (well, ill) = (shares(false), shares(true));
     let highest = well.iter().chain(&ill).copied().fold(0.0, f64::max).max(1e-9) * 1.05;
-    draw(SIZE, |area| {
-        let mut chart = axes(area, (scores.clone(), 0.0..highest), "score", "share of windows")?;
+    let svg = draw(SIZE, |area| {
+        let name = if far { "log10 of the score" } else { "score" };
+        let mut chart = axes(area, (scores.clone(), 0.0..highest), name, "share of windows")?;
         for (counts, ink) in [(well, BLUE_INK), (ill, RED_INK)] {
             let bars = counts.iter().enumerate().map(|(bar, share)| {
                 #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
@@ -90,11 +120,12 @@ fn distribution(sheet: &Sheet) -> anyhow::Result<String> {
             });
             chart.draw_series(bars)?;
         }
-        let limit = sheet.threshold.raise;
+        let limit = place(limit);
         chart
             .draw_series(LineSeries::new([(limit, 0.0), (limit, highest)], GREY.stroke_width(2)))?;
         Ok(())
-    })
+    })?;
+    Ok((svg, axis))
 }
 
 fn scatter(sheet: &Sheet) -> anyhow::Result<String> {
@@ -109,45 +140,10 @@ fn scatter(sheet: &Sheet) -> anyhow::Result<String> {
     })
 }
 
-/// The score over time of a few assets, those with something to warn of first.
-fn courses(sheet: &Sheet) -> anyhow::Result<Vec<Plot>> {
-    let mut assets: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
-    for point in &sheet.points {
-        assets.entry(&point.asset).or_default().push(point);
-    }
-    let mut chosen: Vec<(&str, Vec<&Point>)> = assets.into_iter().collect();
-    chosen.sort_by_key(|(_, points)| !points.iter().any(|point| point.positive));
-    chosen.truncate(COURSES);
-    let mut plots = Vec::with_capacity(chosen.len());
-    for (asset, points) in chosen {
-        let caption = format!(
-            "{asset}: score (blue), truth (red: the value, or where it is positive), threshold (grey)"
-        );
-        plots.push(Plot { svg: course(&points, sheet.threshold.raise)?, caption });
-    }
-    Ok(plots)
-}
-
-fn course(points: &[&Point], raise: f64) -> anyhow::Result<String> {
-    let first = points.first().map_or(0.0, |point| point.seconds);
-    let at = |point: &Point| (point.seconds - first) / 3600.0;
-    let hours = range(points.iter().map(|point| at(point)));
-    let values = points.iter().flat_map(|point| [Some(point.score), point.value]);
-    let heights = range(values.flatten().chain([raise]));
-    draw(WIDE, |area| {
-        let mut chart = axes(area, (hours.clone(), heights.clone()), "hours", "score")?;
-        let marks = points.iter().filter(|point| point.positive && point.value.is_none());
-        let foot = heights.start;
-        chart
-            .draw_series(marks.map(|point| Circle::new((at(point), foot), 3, RED_INK.filled())))?;
-        let truth = points.iter().filter_map(|point| Some((at(point), point.value?)));
-        chart.draw_series(LineSeries::new(truth, RED_INK.stroke_width(1)))?;
-        let limit = [(hours.start, raise), (hours.end, raise)];
-        chart.draw_series(LineSeries::new(limit, GREY.stroke_width(1)))?;
-        let scores = points.iter().map(|point| (at(point), point.score));
-        chart.draw_series(LineSeries::new(scores, BLUE_INK.stroke_width(1)))?;
-        Ok(())
-    })
+/// With some room on both sides.
+pub(super) fn padded(range: Range<f64>) -> Range<f64> {
+    let room = (range.end - range.start) * 0.03;
+    range.start - room..range.end + room
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -157,7 +153,7 @@ type Chart<'a, 'b> = ChartContext<
     Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
 >;
 
-fn draw(
+pub(super) fn draw(
     size: (u32, u32),
     paint: impl FnOnce(&Area<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
@@ -171,7 +167,7 @@ fn draw(
     Ok(svg)
 }
 
-fn axes<'a, 'b>(
+pub(super) fn axes<'a, 'b>(
     area: &Area<'b>,
     (x, y): (Range<f64>, Range<f64>),
     x_name: &str,
@@ -194,7 +190,7 @@ fn axes<'a, 'b>(
 }
 
 /// Of all values, never empty.
-fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+pub(super) fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     match low.partial_cmp(&high) {

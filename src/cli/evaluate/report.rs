@@ -11,8 +11,9 @@ use crate::evaluate::{
     Alarms, Answered, Binary, ClassFigures, Classes, Scored, Track, ValueFigures, alarms,
 };
 use crate::frame::Threshold;
-use crate::model::{Card, OutputSettings};
+use crate::model::{Card, OutputKind, OutputSettings};
 use crate::rehearsal::Losses;
+use crate::settings::Direction;
 use crate::verdict::ModelIdentity;
 
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +46,8 @@ pub(super) struct Data {
     pub(super) assets: usize,
     /// Whether times are true, and not just the order of rows.
     pub(super) timed: bool,
+    /// Columns of the file that nothing read.
+    pub(super) unread: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -69,6 +72,8 @@ pub(super) struct Parts<'a> {
     pub(super) data: Data,
     pub(super) losses: Losses,
     pub(super) judged: &'a [Judged],
+    /// Labels say which class, not just whether something is wrong.
+    pub(super) classes: bool,
     /// Of a false positive and of a false negative.
     pub(super) costs: [f64; 2],
     pub(super) horizon: Duration,
@@ -76,7 +81,7 @@ pub(super) struct Parts<'a> {
 
 impl Report {
     pub(super) fn new(parts: Parts<'_>) -> anyhow::Result<Self> {
-        let Parts { identity, card, threshold, data, losses, judged, costs, horizon } = parts;
+        let Parts { identity, card, threshold, data, losses, judged, costs, horizon, .. } = parts;
         if judged.is_empty() {
             anyhow::bail!(
                 "no window has both an answer and a label: {} rows of {} assets; {}",
@@ -90,14 +95,17 @@ impl Report {
             .iter()
             .map(|one| Scored { score: one.score, positive: positive(one.truth) })
             .collect();
-        let classes = (card.output.labels.len() > 2).then(|| classes(&card.output.labels, judged));
+        let classes = (parts.classes && card.output.labels.len() > 2)
+            .then(|| classes(&card.output.labels, judged));
+        let probable =
+            card.output.kind == OutputKind::Probability && threshold.direction == Direction::Above;
         Ok(Self {
             model: identity,
             task: card.task.clone(),
             unit: card.output.unit.clone(),
             losses,
             windows: judged.len(),
-            binary: Binary::new(&scored, threshold.raise, threshold.direction, costs),
+            binary: Binary::new(&scored, threshold.raise, threshold.direction, costs, probable),
             classes: classes.flatten(),
             value: values(judged),
             alarms: data.timed.then(|| alarms(&tracks(judged, positive), horizon)),

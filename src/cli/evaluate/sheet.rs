@@ -6,10 +6,14 @@ use super::report::is_positive;
 use super::truth::{Judged, Reading};
 use crate::asset::AssetId;
 use crate::frame::Threshold;
-use crate::model::Card;
+use crate::model::{Card, OutputKind};
 
 pub(super) struct Sheet {
     pub(super) threshold: Threshold,
+    /// Scores lie from 0 to 1.
+    pub(super) probable: bool,
+    /// Whether times are true, and not just the order of rows.
+    pub(super) timed: bool,
     /// Each asset's in order of time.
     pub(super) points: Vec<Point>,
 }
@@ -28,7 +32,7 @@ impl Sheet {
         judged: &[Judged],
         names: &BTreeMap<AssetId, String>,
         card: &Card,
-        threshold: Threshold,
+        (threshold, timed): (Threshold, bool),
     ) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a place on an axis")]
         let point = |one: &Judged| Point {
@@ -41,6 +45,7 @@ impl Sheet {
                 Reading::Class(_) => None,
             },
         };
-        Self { threshold, points: judged.iter().map(point).collect() }
+        let probable = card.output.kind == OutputKind::Probability;
+        Self { threshold, probable, timed, points: judged.iter().map(point).collect() }
     }
 }

@@ -28,6 +28,12 @@ impl Labels {
         Self { value: output.kind == OutputKind::Value, names: output.labels.clone() }
     }
 
+    /// Whether `text` can only mean one of several classes, and not just that something is wrong.
+    pub(super) fn tells_class(&self, text: &str) -> bool {
+        self.names.iter().any(|name| name == text)
+            || matches!(self.read(text), Ok(Reading::Class(class)) if class > 1)
+    }
+
     /// A problem in words when `text` is no label.
     pub(super) fn read(&self, text: &str) -> Result<Reading, String> {
         if self.value {
@@ -64,24 +70,26 @@ pub(super) struct Judged {
     pub(super) truth: Reading,
 }
 
-/// The labels of each asset by time.
+/// The rows of each asset by time, each with its label, if it has one.
 #[derive(Default)]
-pub(super) struct Truths(BTreeMap<AssetId, Vec<(Timestamp, Reading)>>);
+pub(super) struct Truths(BTreeMap<AssetId, Vec<(Timestamp, Option<Reading>)>>);
 
 impl Truths {
-    pub(super) fn add(&mut self, asset: AssetId, time: Timestamp, truth: Reading) {
+    pub(super) fn add(&mut self, asset: AssetId, time: Timestamp, truth: Option<Reading>) {
         self.0.entry(asset).or_default().push((time, truth));
     }
 
+    /// Assets with a label.
     pub(super) fn assets(&self) -> usize {
-        self.0.len()
+        self.0.values().filter(|rows| rows.iter().any(|(_, truth)| truth.is_some())).count()
     }
 
     pub(super) fn sort(&mut self) {
         self.0.values_mut().for_each(|rows| rows.sort_by_key(|(time, _)| *time));
     }
 
-    /// A window has the label of its last row. Call [`Truths::sort`] first.
+    /// A window has the label of its last row; where several rows have that time, the last one that
+    /// they have. Call [`Truths::sort`] first.
     pub(super) fn judge(&self, told: &[Told], window: &WindowSettings) -> Vec<Judged> {
         // The end of a time window is not inside it; its start is where the label must lie at least.
         let (inclusive, reach) = match window.length {
@@ -92,7 +100,9 @@ impl Truths {
             let rows = self.0.get(&told.asset)?;
             let until = rows
                 .partition_point(|(time, _)| *time < told.end || (inclusive && *time == told.end));
-            let (time, truth) = rows[..until].last()?;
+            let (time, _) = rows[..until].last()?;
+            let at_once = rows[..until].iter().rev().take_while(|(other, _)| other == time);
+            let truth = at_once.filter_map(|(_, truth)| *truth).next()?;
             let inside =
                 reach.map_or(*time == told.end, |reach| *time >= told.end.saturating_sub(reach));
             inside.then(|| Judged {
@@ -101,7 +111,7 @@ impl Truths {
                 score: told.score,
                 label: told.label.clone(),
                 raised: told.raised,
-                truth: *truth,
+                truth,
             })
         };
         told.iter().filter_map(judged).collect()
@@ -141,7 +151,10 @@ mod tests {
         let mut truths = Truths::default();
         for second in [2, 0, 1] {
             let class = usize::try_from(second).unwrap();
-            truths.add(AssetId(0), at(second), Reading::Class(class));
+            truths.add(AssetId(0), at(second), Some(Reading::Class(class)));
+        }
+        for (truth, second) in [(None, 3), (None, 2), (None, 5)] {
+            truths.add(AssetId(0), at(second), truth);
         }
         truths.sort();
         let told =
@@ -153,6 +166,8 @@ mod tests {
         let span = |seconds| Extent::Time(std::time::Duration::from_secs(seconds));
         assert_eq!(judged(1, Extent::Rows(2)), Some(Reading::Class(1)));
         assert_eq!(judged(2, span(2)), Some(Reading::Class(1)));
+        assert_eq!(judged(3, span(2)), Some(Reading::Class(2)), "two rows at once, one label");
+        assert_eq!(judged(4, span(2)), None, "its last row has no label");
         assert_eq!(judged(9, span(2)), None);
         assert_eq!(judged(9, Extent::Rows(1)), None);
     }
