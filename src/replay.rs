@@ -200,9 +200,9 @@ impl Replay {
         }
     }
 
-    fn ask(&mut self, mut frame: Frame, out: &mut Vec<Transition>) {
+    fn ask(&mut self, frame: Frame, out: &mut Vec<Transition>) {
         let worker = self.predictions[usize::from(frame.prediction.0)].worker;
-        match self.engines[worker].infer(std::slice::from_mut(&mut frame)) {
+        match self.engines[worker].infer(&mut frame.into()) {
             Ok(Inferred { verdicts, wrong, .. }) => {
                 self.counts.unhealthy += u64::from(wrong.is_some());
                 for verdict in verdicts.into_iter().flatten() {

@@ -76,6 +76,8 @@ struct Line {
     /// Of one run, microseconds.
     p50_us: f64,
     p99_us: f64,
+    /// Rows through queue and worker, while frames wait.
+    worker_rows_a_second: f64,
     /// Time of queue, tensors, worker and verdicts, in percent of the runtime's own, while frames wait.
     overhead_percent: f64,
 }
@@ -88,13 +90,15 @@ pub(super) fn main(command: &Command) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{} {} on {}\n", report.model, report.version, report.device);
-    let mut table = client::table(&["batch", "rows/s", "p50 us", "p99 us", "overhead %"]);
+    let mut table =
+        client::table(&["batch", "rows/s", "p50 us", "p99 us", "rows/s by worker", "overhead %"]);
     for line in &report.batches {
         table.add_row([
             line.batch.to_string(),
             format!("{:.0}", line.rows_a_second),
             format!("{:.1}", line.p50_us),
             format!("{:.1}", line.p99_us),
+            format!("{:.0}", line.worker_rows_a_second),
             format!("{:.1}", line.overhead_percent),
         ]);
     }
@@ -146,12 +150,14 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
         let micros = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e6;
         #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
         let rows = (times.len() * batch) as f64;
+        let (worker_rows_a_second, overhead_percent) = overhead(arguments, batch, times.len())?;
         batches.push(Line {
             batch,
             rows_a_second: rows / whole.as_secs_f64(),
             p50_us: micros(50),
             p99_us: micros(99),
-            overhead_percent: overhead(arguments, batch, times.len())?,
+            worker_rows_a_second,
+            overhead_percent,
         });
     }
     let one = items(1);
@@ -180,8 +186,9 @@ fn inference(arguments: &Inference) -> anyhow::Result<Report> {
     })
 }
 
-/// A worker with full batches of frames, against the time that the runtime took of it.
-fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<f64> {
+/// A worker with full batches of frames: its rows a second, and its time against what the runtime
+/// took of it, in percent.
+fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<(f64, f64)> {
     let (mut model, spec, golden) = load(arguments, &arguments.device)?;
     model.card.runtime.max_batch = batch;
     let runs = runs.clamp(FEWEST_RUNS, 100_000 / batch);
@@ -220,8 +227,10 @@ fn overhead(arguments: &Inference, batch: usize, runs: usize) -> anyhow::Result<
     worker.close();
     let whole = began.elapsed();
     drop(taker.join());
-    let own = handle.stats().inside();
-    Ok((whole.as_secs_f64() / own.as_secs_f64() - 1.0) * 100.0)
+    let (whole, own) = (whole.as_secs_f64(), handle.stats().inside().as_secs_f64());
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows")]
+    let rows = (runs * batch) as f64;
+    Ok((rows / whole, (whole / own - 1.0) * 100.0))
 }
 
 /// The model on one device, and the inputs of its golden pair.

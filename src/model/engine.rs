@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::Answer;
+use super::block::Block;
 use super::card::OutputKind;
 use super::items::{Items, ItemsRef};
 use super::predictor::Predictor;
@@ -38,6 +39,14 @@ pub(super) struct Manner {
     pub(super) kind: OutputKind,
     pub(super) max_batch: usize,
     pub(super) deadline: Duration,
+}
+
+/// One of a batch: where it stands there, what went in, and what came out.
+#[derive(Clone, Copy)]
+struct Item<'a> {
+    at: usize,
+    values: &'a [f32],
+    row: &'a [f64],
 }
 
 pub struct Engine {
@@ -83,8 +92,12 @@ impl Engine {
     }
 
     /// What a frame holds goes with its verdict where it may have to be explained.
-    pub fn infer(&mut self, batch: &mut [Frame]) -> Result<Inferred, RunError> {
-        let items = self.items.of(batch);
+    pub fn infer(&mut self, batch: &mut Block) -> Result<Inferred, RunError> {
+        let (batch, values) = batch.parts();
+        let items = match self.manner.layout {
+            Layout::Text => self.items.of_texts(batch),
+            _ => ItemsRef::Numbers(values),
+        };
         let started = Instant::now();
         let width = self.session.run(items, &mut self.numbers)?;
         let took = started.elapsed();
@@ -96,9 +109,11 @@ impl Engine {
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut wrong = None;
         let numbers = std::mem::take(&mut self.numbers);
+        let length = values.len() / batch.len().max(1);
         for (at, (frame, row)) in batch.iter_mut().zip(numbers.chunks(width)).enumerate() {
-            match self.session.judge().answer(row, &frame.values) {
-                Ok(answer) => verdicts.push(Some(self.verdict((at, frame), answer, row))),
+            let item = Item { at, values: &values[at * length..][..length], row };
+            match self.session.judge().answer(row, item.values) {
+                Ok(answer) => verdicts.push(Some(self.verdict(frame, answer, item))),
                 Err(error) => {
                     self.stats.unhealthy();
                     verdicts.push(None);
@@ -110,17 +125,17 @@ impl Engine {
         Ok(Inferred { verdicts, wrong, took })
     }
 
-    fn verdict(&self, (at, frame): (usize, &mut Frame), answer: Answer, row: &[f64]) -> Verdict {
+    fn verdict(&self, frame: &mut Frame, answer: Answer, item: Item<'_>) -> Verdict {
         let threshold = frame.spec.explain_from.filter(|from| from.is_reached(answer.score));
         let (mut contributions, mut region, mut subject) = (Vec::new(), None, None);
         if let Some(threshold) = threshold {
             if self.manner.layout == Layout::Image {
                 // A picture has no tags or words whose part in the score could be told.
-                let worst = self.session.map(at).and_then(Map::worst);
+                let worst = self.session.map(item.at).and_then(Map::worst);
                 region = worst.map(|worst| worst.within(frame.shown));
             } else if self.manner.kind == OutputKind::Reconstruction {
                 self.stats.explained();
-                let errors = explain::error_by_tag(&frame.spec, &frame.values, row);
+                let errors = explain::error_by_tag(&frame.spec, item.values, item.row);
                 contributions = explain::contributions(
                     &frame.spec,
                     &frame.latest,
@@ -128,9 +143,8 @@ impl Engine {
                     threshold.direction,
                 );
             } else {
-                let Frame { values, latest, text, .. } = frame;
-                let (values, latest) = (std::mem::take(values), std::mem::take(latest));
-                subject = Some(Arc::new(Subject { values, text: text.take(), latest }));
+                let (values, latest) = (item.values.to_vec(), std::mem::take(&mut frame.latest));
+                subject = Some(Arc::new(Subject { values, text: frame.text.take(), latest }));
             }
         }
         Verdict {

@@ -36,24 +36,17 @@ impl Items {
         }
     }
 
-    /// What the model takes of these frames; one alone is not copied.
-    pub(super) fn of<'a>(&'a mut self, frames: &'a [Frame]) -> ItemsRef<'a> {
-        if let (Self::Numbers(_), [frame]) = (&*self, frames) {
-            return ItemsRef::Numbers(&frame.values);
-        }
+    /// What a model of texts takes of these frames.
+    pub(super) fn of_texts(&mut self, frames: &[Frame]) -> ItemsRef<'_> {
         self.clear();
-        frames.iter().for_each(|frame| self.push(frame));
-        self.lend()
-    }
-
-    fn push(&mut self, frame: &Frame) {
-        match self {
-            Self::Numbers(numbers) => numbers.extend_from_slice(&frame.values),
-            Self::Texts(texts) => {
+        if let Self::Texts(texts) = self {
+            let prepared = |frame: &Frame| {
                 let input = frame.spec.text.unwrap_or_default();
-                texts.extend(frame.text.iter().map(|text| input.prepared(text)));
-            }
+                frame.text.as_ref().map(|text| input.prepared(text))
+            };
+            texts.extend(frames.iter().filter_map(prepared));
         }
+        self.lend()
     }
 
     /// `lent`, and as much of nothing after it as makes `length` elements.

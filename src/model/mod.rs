@@ -8,6 +8,7 @@ mod answer;
 mod assignment;
 mod background;
 mod batch;
+mod block;
 mod card;
 mod device;
 mod engine;
@@ -39,6 +40,7 @@ mod worker;
 pub use self::active::{Active, ActiveError, Choice};
 pub use self::answer::{Answer, Unhealthy};
 pub use self::background::BackgroundError;
+pub use self::block::Block;
 pub use self::card::{Card, CardError, OutputKind, OutputSettings, Reference, SessionSettings};
 pub use self::engine::{Engine, Inferred};
 #[cfg(any(test, fuzzing))]

@@ -6,10 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::block::{Block, Blocks};
 use super::service::Job;
 use super::study::Inquiry;
 use crate::frame::Frame;
-use crate::snapshot::{Fate, Showing};
+use crate::snapshot::Fate;
 
 /// Frames that wait before older ones give way. Beyond it the queue holds at most one more frame
 /// an asset and prediction.
@@ -37,7 +38,7 @@ pub enum Submitted {
     Stopped,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     filled: Condvar,
@@ -46,7 +47,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    frames: VecDeque<Frame>,
+    frames: Blocks,
     inquiries: VecDeque<(Inquiry, Instant)>,
     requests: VecDeque<Job>,
     /// The worker sleeps, and nobody has woken it yet: whoever finds it awake saves the call.
@@ -54,27 +55,6 @@ struct Inner {
     /// Somebody waits for room.
     crowded: bool,
     closed: bool,
-}
-
-impl Inner {
-    /// Takes out as many of the oldest pictures or texts as one more of `bytes` asks for, where so
-    /// `many` may wait.
-    fn make_room(&mut self, bytes: usize, many: usize) -> Vec<Showing> {
-        let mut gone = Vec::new();
-        loop {
-            let waiting = self.frames.iter().filter_map(|frame| frame.picture.as_ref());
-            let (count, held) = waiting
-                .fold((0, 0), |(count, held), picture| (count + 1, held + picture.bytes.len()));
-            if count < many && held + bytes <= QUEUE_PICTURE_BYTES {
-                return gone;
-            }
-            let oldest = self.frames.iter().position(|frame| frame.picture.is_some());
-            match oldest.and_then(|at| self.frames.remove(at)).and_then(|frame| frame.picture) {
-                Some(picture) => gone.push(picture),
-                None => return gone,
-            }
-        }
-    }
 }
 
 /// What the worker is to do next.
@@ -107,33 +87,41 @@ pub(super) enum Idle {
 }
 
 impl Queue {
+    /// For a model that is shown so many frames at once.
+    pub(super) fn new(most: usize) -> Self {
+        let inner = Inner { frames: Blocks::new(most), ..Inner::default() };
+        Self { inner: Mutex::new(inner), filled: Condvar::new(), drained: Condvar::new() }
+    }
+
     /// Never waits. `note` is told how many frames wait then, here and below: in the order in
     /// which it happens.
-    pub(super) fn submit(&self, frame: Frame, note: impl Fn(usize)) -> Submitted {
+    pub(super) fn submit(&self, mut frame: Frame, note: impl Fn(usize)) -> Submitted {
+        // Its memory goes back where it came from, after the lock.
+        let mut values = std::mem::take(&mut frame.values);
         let mut inner = self.lock();
         if inner.closed {
             return Submitted::Stopped;
         }
         if let Some(picture) = &frame.picture {
             let many = if frame.spec.text.is_some() { QUEUE_TEXTS } else { QUEUE_PICTURES };
-            let gone = inner.make_room(picture.bytes.len(), many);
-            inner.frames.push_back(frame);
+            let gone = inner.frames.make_room(many, picture.bytes.len(), QUEUE_PICTURE_BYTES);
+            inner.frames.push(frame, &mut values);
             note(inner.frames.len());
             self.wake(inner);
             gone.iter().for_each(|picture| picture.end(Fate::Replaced));
             return if gone.is_empty() { Submitted::Queued } else { Submitted::Replaced };
         }
-        let same =
-            |older: &&mut Frame| older.asset == frame.asset && older.prediction == frame.prediction;
-        let outcome = if inner.frames.len() < QUEUE_FRAMES {
-            inner.frames.push_back(frame);
-            Submitted::Queued
-        } else if let Some(older) = inner.frames.iter_mut().find(same) {
-            *older = frame;
-            Submitted::Replaced
-        } else {
-            inner.frames.push_back(frame);
-            Submitted::Queued
+        let full = inner.frames.len() >= QUEUE_FRAMES;
+        let older = if full { inner.frames.same(&frame) } else { None };
+        let outcome = match older {
+            Some((block, at)) => {
+                block.replace(at, frame, &values);
+                Submitted::Replaced
+            }
+            None => {
+                inner.frames.push(frame, &mut values);
+                Submitted::Queued
+            }
         };
         note(inner.frames.len());
         self.wake(inner);
@@ -166,7 +154,7 @@ impl Queue {
     pub(super) fn join(&self, mut joins: impl FnMut(&Job) -> bool) -> Vec<Job> {
         let mut inner = self.lock();
         let mut joined = Vec::new();
-        while inner.frames.is_empty() && inner.requests.front().is_some_and(&mut joins) {
+        while inner.frames.len() == 0 && inner.requests.front().is_some_and(&mut joins) {
             joined.extend(inner.requests.pop_front());
         }
         joined
@@ -187,23 +175,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves up to `most` frames into `batch`, oldest first. Waits for work as `idle`
-    /// says. Nothing when the queue is closed and empty, and the worker is neither busy nor owes.
-    pub(super) fn take(
-        &self,
-        most: usize,
-        batch: &mut Vec<Frame>,
-        idle: Idle,
-        note: impl Fn(usize),
-    ) -> Option<Work> {
+    /// Puts the oldest frames into `batch`, which is empty, as many as run together. Waits for work as
+    /// `idle` says. Nothing when the queue is closed and empty, and the worker is neither busy nor owes.
+    pub(super) fn take(&self, batch: &mut Block, idle: Idle, note: impl Fn(usize)) -> Option<Work> {
         let mut inner = self.lock();
         loop {
-            if !inner.frames.is_empty() {
-                let count = most.min(inner.frames.len());
-                batch.extend(inner.frames.drain(..count));
+            if inner.frames.take(batch) {
                 // Not at each: whoever waits for room then gets much of it at a time, and there is
                 // still a batch meanwhile.
-                let low = most.clamp(QUEUE_FRAMES / 8, QUEUE_FRAMES / 2);
+                let low = inner.frames.most().clamp(QUEUE_FRAMES / 8, QUEUE_FRAMES / 2);
                 let drained = inner.crowded && inner.frames.len() <= low;
                 inner.crowded &= !drained;
                 note(inner.frames.len());
@@ -300,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_oldest_pictures_give_way_to_the_newest_by_number_and_by_bytes() {
-        let (queue, ended) = (Queue::default(), Ended::default());
+        let (queue, ended) = (Queue::new(8), Ended::default());
         for second in 0..16 {
             assert_eq!(queue.submit(frame(second, 1, &ended), |_| {}), Submitted::Queued);
         }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::batch;
+use super::block::Block;
 use super::predictor::Serve;
 use super::queue::{Idle, Queue, Work};
 use super::session::RunError;
@@ -123,12 +124,12 @@ impl Service {
         remote: Option<Arc<RemoteHealth>>,
     ) -> std::io::Result<Self> {
         let signature = graph.signature(max_batch);
-        let service = Self::new(Arc::default(), identity, signature, remote);
+        let service = Self::new(Arc::new(Queue::new(max_batch)), identity, signature, remote);
         let own = service.clone();
         std::thread::Builder::new().name("andon-service".into()).spawn(move || {
             let _closes_when_this_ends = Closing(&own.queue);
             while let Some(Work::Request(job)) =
-                own.queue.take(0, &mut Vec::new(), Idle::Waits, |_| ())
+                own.queue.take(&mut Block::default(), Idle::Waits, |_| ())
             {
                 own.answer(graph.as_mut(), job);
             }

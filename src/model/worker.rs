@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::block::Block;
 use super::engine::{Engine, Inferred};
 pub use super::outbox::Answers;
 use super::outbox::Outbox;
@@ -56,8 +57,8 @@ impl ModelWorker {
         rank: Rank,
     ) -> std::io::Result<Self> {
         let stats = Arc::clone(engine.stats());
-        let queue = Arc::new(Queue::default());
         let max_batch = engine.max_batch();
+        let queue = Arc::new(Queue::new(max_batch));
         let signature = engine.predictor().signature(max_batch);
         let (identity, remote) = (Arc::clone(&stats.identity), stats.remote.clone());
         let service = Service::new(Arc::clone(&queue), identity, signature, remote);
@@ -138,8 +139,7 @@ impl Drop for Task {
 impl Task {
     fn run(&mut self) {
         self.rank.take();
-        let max_batch = self.engine.max_batch();
-        let mut batch = Vec::with_capacity(max_batch);
+        let mut batch = Block::default();
         let mut study: Option<(Study, Instant)> = None;
         let (queue, stats) = (Arc::clone(&self.handle.queue), Arc::clone(&self.handle.stats));
         let note = |length| stats.queued(length);
@@ -150,12 +150,13 @@ impl Task {
                 (None, Some(due)) => Idle::Until(due),
                 (None, None) => Idle::Waits,
             };
-            let Some(work) = queue.take(max_batch, &mut batch, idle, note) else { return };
+            let Some(work) = queue.take(&mut batch, idle, note) else { return };
             match work {
                 Work::Frames => {
                     self.rank.let_others_go_first();
-                    develop(&mut batch);
-                    if !batch.is_empty() && !self.answer(&mut batch) {
+                    develop(&mut batch.frames);
+                    batch.gather();
+                    if !batch.frames.is_empty() && !self.answer(&mut batch) {
                         return;
                     }
                     batch.clear();
@@ -179,16 +180,17 @@ impl Task {
     }
 
     /// False when nobody takes the verdicts.
-    fn answer(&mut self, batch: &mut Vec<Frame>) -> bool {
+    fn answer(&mut self, batch: &mut Block) -> bool {
         let (Inferred { verdicts, wrong, took }, fate) = match self.engine.infer(batch) {
             Ok(inferred) => (inferred, Fate::Shown),
             Err(error) => {
-                self.handle.stats.failed(batch.len());
+                self.handle.stats.failed(batch.frames.len());
                 let wrong = Some(error.to_string());
                 (Inferred { wrong, ..Inferred::default() }, Fate::Failed)
             }
         };
         self.report(wrong);
+        let batch = &mut batch.frames;
         let seen = remembered(batch, &verdicts);
         // Pictures end after their verdicts; a server may keep the next batch for any time.
         let pictures = batch.iter().any(|frame| frame.picture.is_some());
