@@ -145,6 +145,7 @@ models: .venv-train runtime ## Train the models again (DATA=folder of the data, 
 	.venv-train/bin/python models/gearbox-vibration/train.py $(DATA)/gearbox_spectraquest
 	.venv-train/bin/python models/turbofan-rul/train.py $(DATA)/cmapss
 	.venv-train/bin/python models/surface-defect/train.py $(DATA)/bsdata
+	.venv-train/bin/python models/surface-defect-int8/train.py $(DATA)/bsdata
 	.venv-train/bin/python models/operator-note/train.py
 
 .PHONY: bench

@@ -120,7 +120,10 @@ class Daemon(rig.Andon):
             assert old in text, old
             text = text.replace(old, new)
         before, begin = self.reloads(), time.monotonic()
-        self.config.write_text(text)
+        # At once, as editors do: a file that is read half written counts as a refusal, and the test would go on too early.
+        written = self.config.with_suffix(".new")
+        written.write_text(text)
+        written.replace(self.config)
         rig.wait_for("the file is read again", lambda: self.reloads() > before, 10)
         return time.monotonic() - begin
 

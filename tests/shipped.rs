@@ -6,13 +6,14 @@ use std::process::Command;
 use andon::settings::Settings;
 use andon::{config, model};
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "gearbox-vibration",
     "machine-failure",
     "operator-note",
     "process-anomaly",
     "spindle-anomaly",
     "surface-defect",
+    "surface-defect-int8",
     "turbofan-rul",
 ];
 
