@@ -75,7 +75,8 @@ pub(super) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     let report = recorded::runtime()?.block_on(async {
-        let (archive, registry, _) = recorded::open_buffer(&path).await?;
+        // A box with cameras alone has no samples.
+        let (archive, registry) = recorded::open_archive(&path).await?;
         report(&archive, &registry, &arguments.alert).await
     })?;
     if arguments.json {

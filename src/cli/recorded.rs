@@ -238,9 +238,14 @@ fn known_tags(settings: &Settings) -> anyhow::Result<Vec<String>> {
 }
 
 /// A registry and the buffer that fills it.
-pub(super) async fn open_buffer(path: &Path) -> anyhow::Result<(Archive, Arc<Registry>, Extent)> {
+pub(super) async fn open_archive(path: &Path) -> anyhow::Result<(Archive, Arc<Registry>)> {
     let registry = Arc::new(Registry::new(usize::MAX));
-    let archive = Archive::open(path, &registry).await?;
+    Ok((Archive::open(path, &registry).await?, registry))
+}
+
+/// The same, for a command that can do nothing without samples.
+pub(super) async fn open_buffer(path: &Path) -> anyhow::Result<(Archive, Arc<Registry>, Extent)> {
+    let (archive, registry) = open_archive(path).await?;
     let extent = archive.extent().await?.context("the buffer holds no samples")?;
     Ok((archive, registry, extent))
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::board::json as body;
 use super::plant::{Daemon, Plant};
+use super::process::andon;
 use super::snapshots::{camera, kept};
 
 /// A grey PNG with one white pixel.
@@ -45,6 +46,19 @@ async fn an_alert_about_a_picture_says_where_and_the_board_draws_it() {
     let german = daemon.get("/assets/press-1?lang=de").await;
     assert!(german.contains("am schlimmsten 56 % von links, 38 % von oben"), "{german}");
     daemon.stop().await;
+
+    // The camera is all that there is: no samples in the buffer.
+    let explained = |more: &[&str]| {
+        let explain = andon("explain", &plant.config()).arg("press-1/spots").args(more).output();
+        let explain = explain.expect("a child");
+        assert!(explain.status.success(), "{}", String::from_utf8_lossy(&explain.stderr));
+        String::from_utf8(explain.stdout).expect("text")
+    };
+    let drawn = explained(&[]);
+    assert!(drawn.contains(&format!("worst at {place}, in a box of 12 by 25 % of")), "{drawn}");
+    assert!(drawn.lines().all(|line| !line.contains("each tag")), "it has none: {drawn}");
+    let report: serde_json::Value = serde_json::from_str(&explained(&["--json"])).expect("JSON");
+    assert_eq!(report["region"], region);
 
     // As it was, after a restart and where the alert is over.
     let daemon = Daemon::start(&plant).await;
