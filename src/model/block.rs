@@ -100,11 +100,16 @@ impl Blocks {
     pub(super) fn push(&mut self, frame: Frame, values: &mut Vec<f32>) {
         let room = self.waiting.back().is_some_and(|block| block.frames.len() < self.most);
         if !room {
-            let block = self.spare.pop().unwrap_or_else(|| Block {
-                frames: Vec::with_capacity(self.most.min(64)),
-                values: Vec::new(),
-            });
-            self.spare_numbers -= block.values.capacity();
+            let block = match self.spare.pop() {
+                Some(block) => {
+                    self.spare_numbers -= block.values.capacity();
+                    block
+                }
+                None => {
+                    let frames = Vec::with_capacity(self.most.min(64));
+                    Block { frames, values: Vec::new() }
+                }
+            };
             self.waiting.push_back(block);
         }
         if let Some(block) = self.waiting.back_mut() {
