@@ -81,7 +81,7 @@ fn costs_are_two_numbers_with_a_comma() {
     let report: serde_json::Value = serde_json::from_slice(&raised.stdout).unwrap();
     // Two windows answer 6; the truth of one of them is 5, of the other 9.
     assert_eq!(report["binary"]["at_card"]["cost"], 3.0);
-    for wrong in ["3", "3,10,1", "3,-1", "a,b"] {
+    for wrong in ["3", "3,10,1", "3,-1", "3,inf", "a,b"] {
         assert!(told(wrong).unwrap_err().contains("a comma between: 1,10"), "{wrong}");
     }
 }

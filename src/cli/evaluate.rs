@@ -144,7 +144,9 @@ fn evaluate(arguments: &Arguments) -> anyhow::Result<(Report, Sheet)> {
 }
 
 fn two_costs(text: &str) -> Result<[f64; 2], String> {
-    let cost = |text: &str| text.trim().parse().ok().filter(|cost: &f64| *cost >= 0.0);
+    let cost = |text: &str| {
+        text.trim().parse().ok().filter(|cost: &f64| (0.0..f64::INFINITY).contains(cost))
+    };
     text.split_once(',')
         .and_then(|(alarm, miss)| Some([cost(alarm)?, cost(miss)?]))
         .ok_or_else(|| "expected two numbers from 0 with a comma between: 1,10".into())

@@ -44,13 +44,15 @@ impl Block {
         self.frames[at] = frame;
     }
 
-    /// Takes the values of pictures that have been developed; one alone is not copied.
+    /// Takes the values of pictures that have been developed; one alone is not copied. A block is of
+    /// such pictures alone, or has none.
     pub(super) fn gather(&mut self) {
         if let [frame] = &mut self.frames[..]
             && self.values.is_empty()
         {
             return std::mem::swap(&mut self.values, &mut frame.values);
         }
+        debug_assert!(self.values.is_empty() || self.frames.iter().all(|f| f.values.is_empty()));
         for frame in &mut self.frames {
             self.values.append(&mut frame.values);
         }

@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 /// No verdict is held longer, as far as the last batch lets foresee.
 const HOLD: Duration = Duration::from_millis(2);
 /// So many go in any case.
-const HELD: usize = 1024;
+const HELD: usize = 256;
 
 /// What a model's thread hands over.
 #[derive(Debug, Default)]
@@ -148,8 +148,8 @@ mod tests {
     #[test]
     fn verdicts_of_slow_batches_go_at_once_and_many_do_in_any_case() {
         assert_eq!(held(1, &[2_000, 40_000]).0, [0, 0]);
-        assert_eq!(held(512, &[1; 4]).0, [512, 0, 512, 0]);
-        assert_eq!(held(1100, &[1]).0, [0]);
+        assert_eq!(held(128, &[1; 4]).0, [128, 0, 128, 0]);
+        assert_eq!(held(300, &[1]).0, [0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::sheet::Sheet;
-use crate::evaluate::{Confusion, Curve, Ranking, Scored, ratio};
+use crate::evaluate::{Curve, Operating, Ranking, Scored, ratio};
 
 /// Three beside each other fill the page.
 const SIZE: (u32, u32) = (368, 320);
@@ -37,21 +37,21 @@ pub(super) fn all(sheet: &Sheet) -> anyhow::Result<Vec<Plot>> {
         .map(|point| Scored { score: point.score, positive: point.positive })
         .collect();
     let ranking = Ranking::new(&scored, sheet.threshold.direction);
-    let Confusion { true_positives, false_positives, false_negatives, true_negatives } =
-        ranking.at(sheet.threshold.raise, [1.0, 1.0]).confusion;
-    let recall = ratio(true_positives, true_positives + false_negatives);
+    let Operating { confusion, precision, recall, .. } =
+        ranking.at(sheet.threshold.raise, [1.0, 1.0]);
     let area =
         |area: Option<f64>| area.map_or_else(String::new, |area| format!(", area {area:.4}"));
     let mut plots = Vec::new();
     if let Some(curve) = ranking.roc() {
         let axes = ("false positive rate", "true positive rate");
-        let here = ratio(false_positives, false_positives + true_negatives).zip(recall);
+        let negatives = confusion.false_positives + confusion.true_negatives;
+        let here = ratio(confusion.false_positives, negatives).zip(recall);
         let caption = format!("ROC{}; red: at the threshold", area(ranking.roc_auc()));
         plots.push(square(line(curve, here, axes)?, caption));
     }
     if let Some(mut curve) = ranking.precision_recall() {
         let axes = ("recall", "precision");
-        let here = recall.zip(ratio(true_positives, true_positives + false_positives));
+        let here = recall.zip(precision);
         // From the axis on, at the precision of the strictest threshold.
         curve.x.insert(0, 0.0);
         curve.y.insert(0, curve.y.first().copied().unwrap_or(1.0));
